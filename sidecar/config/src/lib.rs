@@ -1,0 +1,17 @@
+//! The schema that the operator writes and the sidecar reads, and nothing else.
+//!
+//! * [`layout`]: names, ports and paths inside a guarded pod.
+//! * [`policy`]: what the sidecar enforces.
+//! * [`bundle`]: the policy with its origin and sequence, as signed by the operator.
+//! * [`record`]: what injection learnt about one pod (its probes and port names), signed likewise.
+//! * [`signed`]: the signature that both carry.
+//! * [`loaded`]: the sidecar's answer to "which configuration have you loaded?".
+//! * [`standalone`]: the file behind `postern-sidecar --config FILE`.
+
+pub mod bundle;
+pub mod layout;
+pub mod loaded;
+pub mod policy;
+pub mod record;
+pub mod signed;
+pub mod standalone;

@@ -1,0 +1,144 @@
+//! What injection learnt about one pod. It lies in an annotation, so it is signed: a record that was edited,
+//! or made for another pod, is refused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::PortRef;
+use crate::signed::{Domain, SignatureError, Signer, VerifyKey};
+
+/// The facts of one pod, as its probes and ports were before injection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PodRecord {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The `BackendTrust` it was injected for.
+    pub trust: String,
+    /// `metadata.name`, or `metadata.generateName` where the API server has yet to choose.
+    pub pod: String,
+    /// Unguessable part of the probe paths: 32 lower-case hex digits, another for each pod.
+    pub token: String,
+    /// Container port numbers by name.
+    pub ports: BTreeMap<String, u16>,
+    /// The probes that now go through the sidecar.
+    pub probes: Vec<Probe>,
+}
+
+/// One rewritten probe: the kubelet calls [`PodRecord::probe_path`], the sidecar does `action`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Probe {
+    /// Name of the container that declares it.
+    pub container: String,
+    /// Which of its probes.
+    pub kind: ProbeKind,
+    /// What the sidecar does in the kubelet's stead.
+    pub action: ProbeAction,
+    /// `timeoutSeconds` of the probe (Kubernetes' default is 1).
+    pub timeout_seconds: u32,
+}
+
+/// Which probe of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeKind {
+    /// `livenessProbe`.
+    Liveness,
+    /// `readinessProbe`.
+    Readiness,
+    /// `startupProbe`.
+    Startup,
+}
+
+impl ProbeKind {
+    /// As in the probe's path.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Liveness => "liveness",
+            Self::Readiness => "readiness",
+            Self::Startup => "startup",
+        }
+    }
+}
+
+/// A probe's handler, with Kubernetes' meaning of each field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum ProbeAction {
+    /// `httpGet`: 200–399 is success; redirects to another host count as success and are not followed.
+    HTTPGet {
+        /// Begins with `/`; may carry a query.
+        path: String,
+        /// Container port.
+        port: PortRef,
+        /// `https` does not verify the certificate, as the kubelet does not.
+        https: bool,
+        /// `httpHeaders`, in order.
+        headers: Vec<(String, String)>,
+        /// `host`, where the probe names one; kept for restoring the original only if it is the pod itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
+    /// `tcpSocket`: a connection is success.
+    TCPSocket {
+        /// Container port.
+        port: PortRef,
+        /// `host`, as above.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
+    /// `grpc`: `grpc.health.v1.Health/Check` answers SERVING.
+    GRPC {
+        /// Container port.
+        port: u16,
+        /// `service`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+    },
+}
+
+/// A record that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not signed by a known key.
+    #[error("the pod record's signature {0}")]
+    Signature(#[from] SignatureError),
+    /// Not of the expected form.
+    #[error("the pod record cannot be read: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    payload: String,
+    signature: String,
+}
+
+impl PodRecord {
+    /// The annotation's value.
+    ///
+    /// # Errors
+    /// If the record cannot be written as JSON.
+    pub fn seal(&self, signer: &Signer) -> Result<String, RecordError> {
+        let payload = serde_json::to_string(self)?;
+        let signature = signer.sign(Domain::PodRecord, payload.as_bytes());
+        Ok(serde_json::to_string(&Sealed { payload, signature })?)
+    }
+
+    /// Reads an annotation's value; the payload is parsed only once it is known to be authentic.
+    ///
+    /// # Errors
+    /// If none of `keys` signed it, or it is not a record.
+    pub fn open(annotation: &str, keys: &[VerifyKey]) -> Result<Self, RecordError> {
+        let sealed: Sealed = serde_json::from_str(annotation)?;
+        crate::signed::verify(Domain::PodRecord, sealed.payload.as_bytes(), &sealed.signature, keys)?;
+        Ok(serde_json::from_str(&sealed.payload)?)
+    }
+
+    /// Path on [`crate::layout::PROBE_PORT`] that stands for one probe of one container.
+    pub fn probe_path(&self, container: &str, kind: ProbeKind) -> String {
+        format!("/probe/{}/{container}/{}", self.token, kind.as_str())
+    }
+}
