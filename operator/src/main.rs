@@ -1,0 +1,2 @@
+//! Entry point of `postern-operator`.
+fn main() {}
