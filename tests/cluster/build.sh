@@ -1,0 +1,84 @@
+#!/bin/bash
+# Builds what the cluster is made of into the cache. Each part is keyed by what
+# it is built from; a second run has nothing to do.
+#   build.sh [PART...]    parts: packages kubernetes coredns helm pause
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/lib.sh"
+. "$CLUSTER_DIR/debian.sh"
+. "$CLUSTER_DIR/image.sh"
+need_root
+
+ALL=(packages kubernetes coredns helm pause)
+[ $# -gt 0 ] || set -- "${ALL[@]}"
+KUBERNETES=1.36.3
+HELM=4.3.1
+LIBC_OF_HOST='libc6_*'   # runc re-executes itself, so it takes the host's loader and C library
+DEBIAN_PACKAGES=(etcd-server containerd runc containernetworking-plugins nftables buildah)
+
+release() { (. /etc/os-release && echo "$ID $VERSION_ID $(uname -m)"); }
+
+key_packages()   { { release; echo "${DEBIAN_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
+key_kubernetes() { { go_flags; go version; cat "$CLUSTER_DIR"/kubernetes/go.*; } | key_of -; }
+key_coredns()    { { go version; cat "$CLUSTER_DIR"/coredns/*; } | key_of -; }
+key_helm()       { { go version; helm_flags; cat "$CLUSTER_DIR"/helm/go.*; } | key_of -; }
+key_pause()      { { release; cat "$CLUSTER_DIR"/pause/* "$CLUSTER_DIR/image.sh"; } | key_of -; }
+
+# Without these the API server reports a version that Helm's kubeVersion refuses.
+go_flags() {
+  local version=k8s.io/component-base/version
+  echo "-s -w -X $version.gitVersion=v$KUBERNETES -X $version.gitMajor=${KUBERNETES%%.*} -X $version.gitMinor=$(cut -d. -f2 <<< $KUBERNETES)"
+}
+helm_flags() { echo "-s -w -X helm.sh/helm/v4/internal/version.version=v$HELM"; }
+
+make_packages() { debian_root "$1/root" "$LIBC_OF_HOST" "${DEBIAN_PACKAGES[@]}"; }
+make_kubernetes() { go_tools "$CLUSTER_DIR/kubernetes" "$(go_flags)" "$1/" tool; }
+make_coredns() { go_tools "$CLUSTER_DIR/coredns" "-s -w" "$1/coredns" .; }
+make_helm() { go_tools "$CLUSTER_DIR/helm" "$(helm_flags)" "$1/helm" tool; }
+make_pause() {
+  gcc -Os -static -s -Wall -Werror -o "$1/pause" "$CLUSTER_DIR/pause/pause.c"
+  image_archive postern.dev/pause:1 "$1/pause.tar" --file "$CLUSTER_DIR/pause/Dockerfile" "$1"
+}
+
+go_tools() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags "$2" -o "$3" "$4"); }
+
+describe() {
+  case $1 in
+    packages) echo "fetching etcd, containerd, runc, CNI plugins, nftables and buildah from Debian (85 MB)" ;;
+    kubernetes) echo "building Kubernetes $KUBERNETES from its Go module (8 min on 2 cores)" ;;
+    coredns) echo "building CoreDNS (3 min on 2 cores)" ;;
+    helm) echo "building Helm $HELM (3 min on 2 cores)" ;;
+    pause) echo "building the pods' pause process" ;;
+    *) die "there is no part '$1': the parts are ${ALL[*]}" ;;
+  esac
+}
+
+# link_part PART: $PARTS/bin (for everybody) and $PARTS/sbin (for the node) name the current parts.
+link_part() {
+  local dir tool
+  dir=$PARTS/$1-$("key_$1")
+  case $1 in
+    packages)
+      ln -sfn "$dir/root" "$PARTS/root"
+      for tool in bin/{etcd,containerd,containerd-shim-runc-v2,ctr,buildah} sbin/{runc,nft}; do
+        ln -sf "$PARTS/root/usr/$tool" "$PARTS/sbin/"
+      done ;;
+    pause) ln -sf "$dir/pause.tar" "$PARTS/pause.tar" ;;
+    *) find "$dir" -maxdepth 1 -type f -exec ln -sf -t "$PARTS/bin" {} + ;;
+  esac
+}
+
+with_lock build
+mkdir -p "$PARTS"/{bin,sbin}
+todo=()
+for part in "$@"; do
+  describe "$part" > /dev/null
+  if [ -e "$PARTS/$part-$("key_$part")" ]; then link_part "$part"; else todo+=("$part"); fi
+done
+number=0
+for part in ${todo[@]+"${todo[@]}"}; do
+  number=$((number + 1))
+  half=$PARTS/half-built; rm -rf "$half"; mkdir -p "$half"
+  run_step "[$number/${#todo[@]}] $(describe "$part"), once" "make_$part" "$half"
+  mv "$half" "$PARTS/$part-$("key_$part")"
+  link_part "$part"
+done
