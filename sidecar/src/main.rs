@@ -1,0 +1,3 @@
+//! `postern-sidecar`: see the crate's documentation.
+
+fn main() {}
