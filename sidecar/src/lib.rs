@@ -6,4 +6,5 @@
 pub mod original_destination;
 pub mod own_addresses;
 pub mod probes;
+pub mod readiness;
 pub mod redirect;
