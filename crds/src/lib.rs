@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The resources of Postern, group `postern.dev`, version `v1alpha1`: [`BackendTrust`] is the lock,
+//! [`ApiRoute`] the key.
+//!
+//! These types are the truth: the CRDs, their copies in the chart and the reference page are generated from
+//! them by the binary `crdgen`.
+
+pub mod api_route;
+pub mod backend_trust;
+pub mod condition;
+pub mod limits;
+pub mod port;
+mod schema;
+pub mod selector;
+
+pub use api_route::{ApiRoute, ApiRouteSpec, ApiRouteStatus};
+pub use backend_trust::{BackendTrust, BackendTrustSpec, BackendTrustStatus};
+pub use condition::{ConditionType, Reason};
+pub use port::PortRef;
+pub use selector::{LabelRequirement, PodSelector, SelectorOperator};
+
+/// The API group.
+pub const GROUP: &str = "postern.dev";
+/// The API version.
+pub const VERSION: &str = "v1alpha1";

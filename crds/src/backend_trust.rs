@@ -1,0 +1,261 @@
+//! `BackendTrust`, the lock: what a backend demands of a caller.
+
+#![allow(unreachable_pub, reason = "the derive KubeSchema copies each type into a function")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::port::PortRef;
+use crate::schema;
+use crate::selector::PodSelector;
+
+/// What the pods behind this lock demand of a caller: mutual TLS, and a key that an `ApiRoute` has handed out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "postern.dev",
+    version = "v1alpha1",
+    kind = "BackendTrust",
+    plural = "backendtrusts",
+    shortname = "bt",
+    category = "postern",
+    namespaced,
+    cel,
+    status = "BackendTrustStatus",
+    derive = "PartialEq",
+    doc = "The lock of a backend: its pods demand mutual TLS on every port and let in nobody but the gateways that \
+           an ApiRoute names. Without an ApiRoute nobody gets in.",
+    validation = Rule::new("self.metadata.name.size() <= 63")
+        .message("the name may have at most 63 characters, since the names of Postern's objects are built from it: \
+                  write a shorter metadata.name"),
+    printcolumn(name = "Locks", type_ = "string", json_path = ".status.summary.locks",
+        description = "What a caller must show"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".status.summary.mode",
+        description = "The security mode, for locks of callers with a name"),
+    printcolumn(name = "Guarded", type_ = "string", json_path = ".status.summary.guarded",
+        description = "Selected pods that run behind the lock, of all selected pods"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether the lock holds on every selected pod"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackendTrustSpec {
+    /// The pods behind this lock, in this namespace. It can't be changed: make a new BackendTrust for other
+    /// pods.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("podSelector can't be changed, since pods that left it would run without a lock: \
+                  create another BackendTrust with the new selector, then delete this one"))]
+    pub pod_selector: PodSelector,
+    /// Container ports that differ from the rule, which is: mutual TLS, and the protocol as the Service's
+    /// `appProtocol` or the port's name tells it, else HTTP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port"]))]
+    pub ports: Vec<Port>,
+    /// How the backend presents itself to the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+    /// What happens to pods that ran before the lock was there. Absent: `RollingUpdate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_strategy: Option<UpdateStrategy>,
+    /// Replacing keys and certificates ahead of their time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+}
+
+/// One container port that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.protocol) || has(self.open)")
+        .message("this entry says nothing about its port: write protocol or open, or leave the entry out"),
+    validation = Rule::new("!has(self.protocol) || !has(self.open)")
+        .message("an open port passes bytes as they are, whatever they mean: leave protocol out beside open"),
+)]
+pub struct Port {
+    /// The container port: its number, or the name that the pod gives it, which each pod resolves for itself.
+    pub port: PortRef,
+    /// What the application speaks there: `HTTP` (HTTP/1.1; calls over HTTP/2 are translated) or `TCP` (any
+    /// bytes; hostnames and rules of an ApiRoute can't apply). The caller speaks it inside TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Takes the lock off this port: everybody may call it, without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Open>,
+}
+
+/// What an application speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    HTTP,
+    /// Any bytes.
+    TCP,
+}
+
+/// A port without a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Open {
+    /// Why everybody may call this port, for whoever reads it later.
+    #[schemars(schema_with = "schema::open_reason")]
+    pub reason: String,
+}
+
+/// How the backend presents itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Server {
+    /// Further DNS names in the server certificate. The names of the Services in front of the pods
+    /// (`<service>.<namespace>.svc`) are in it by themselves.
+    #[schemars(schema_with = "schema::server_names")]
+    pub names: Vec<String>,
+}
+
+/// What happens to pods that ran before the lock was there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdateStrategy {
+    /// `RollingUpdate`: their workload is restarted in its own rolling way, as `kubectl rollout restart` does;
+    /// pods of Jobs are left to end and bare pods are named in the status. `OnDelete`: they are counted and
+    /// named, and whoever runs them deletes them.
+    #[serde(rename = "type")]
+    pub type_: UpdateStrategyType,
+}
+
+/// How pods are replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpdateStrategyType {
+    /// By a rolling restart of their workload.
+    #[default]
+    RollingUpdate,
+    /// By whoever runs them.
+    OnDelete,
+}
+
+/// Replacing keys and certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rotation {
+    /// What was issued before this time, for the backend and for the gateways of its ApiRoutes, is replaced now.
+    /// RFC 3339; write the present time.
+    #[schemars(schema_with = "schema::time")]
+    pub requested_at: Time,
+}
+
+/// What the operator has seen and done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendTrustStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `ResolvedRefs`, `Armed`, `Programmed` and `Ready`, the sum of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// Texts for the columns of `kubectl get`; not for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<TrustSummary>,
+    /// The configuration that the pods are meant to have loaded: `sha256:` and hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::TEXT))]
+    pub config_hash: Option<String>,
+    /// How many accepted ApiRoutes name this lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_routes: Option<i32>,
+    /// The selected pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsStatus>,
+    /// The container ports that callers can reach, with what guards each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::STATUS_PORTS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port"]))]
+    pub ports: Vec<PortStatus>,
+    /// The certificates that the backend presents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::CERTIFICATES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// Texts for columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustSummary {
+    /// What a caller must show, for example `mTLS` or `mTLS +1 open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::SUMMARY))]
+    pub locks: Option<String>,
+    /// `-`: a lock of mutual TLS has no modes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::SUMMARY))]
+    pub mode: Option<String>,
+    /// Guarded and selected pods, for example `2/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::SUMMARY))]
+    pub guarded: Option<String>,
+}
+
+/// The selected pods, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodsStatus {
+    /// Pods that the selector selects and that have not ended.
+    pub selected: i32,
+    /// Selected pods that run behind this lock.
+    pub guarded: i32,
+    /// Guarded pods that have loaded `configHash`, by their own word.
+    pub current: i32,
+    /// Names of selected pods that run without the lock; at most 64 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::UNGUARDED), inner(length(max = limits::TEXT)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub unguarded: Vec<String>,
+}
+
+/// One container port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PortStatus {
+    /// Its number.
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
+    pub port: u16,
+    /// Its name, where the pods give it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::TEXT))]
+    pub name: Option<String>,
+    /// What the application speaks there: `HTTP` or `TCP`. Absent for an open port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// What a caller must show: `mTLS`, or `open`.
+    #[schemars(length(max = limits::TEXT))]
+    pub locks: String,
+    /// What the caller speaks on the wire: `TLS`, or `Plaintext` for an open port.
+    #[schemars(length(max = limits::TEXT))]
+    pub transport: String,
+    /// What happens to a caller without a key: `Enforce`. Absent for an open port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::TEXT))]
+    pub enforcement: Option<String>,
+    /// Services that lead to it, each `<name>:<Service port>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::SERVICES), inner(length(max = limits::TEXT)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub services: Vec<String>,
+}
+
+/// One certificate of the backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// Which one: `postern` is the one that Postern issues.
+    #[schemars(length(max = limits::TEXT))]
+    pub name: String,
+    /// SHA-256 of the certificate (DER), lower-case hexadecimal digits.
+    #[schemars(length(max = limits::TEXT))]
+    pub sha256: String,
+    /// When it expires.
+    #[schemars(schema_with = "schema::time")]
+    pub not_after: Time,
+    /// When Postern replaces it.
+    #[schemars(schema_with = "schema::time")]
+    pub renewal_time: Time,
+}

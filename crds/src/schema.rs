@@ -1,0 +1,294 @@
+//! Schemas of single values: bounds, and rules whose messages say what to write instead.
+//!
+//! The rules are CEL and not `pattern`, since the message of a failed pattern is the pattern.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// A DNS label (RFC 1123), lower case.
+const LABEL: &str = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
+
+/// A text of 1 to `max` characters with rules, each an expression over `self` and a message.
+fn text(max: usize, rules: &[(String, &str)]) -> Schema {
+    let rules: Vec<_> =
+        rules.iter().map(|(rule, message)| serde_json::json!({"rule": rule, "message": message})).collect();
+    json_schema!({"type": "string", "minLength": 1, "maxLength": max, "x-kubernetes-validations": rules})
+}
+
+fn matches(pattern: &str) -> String {
+    format!("self.matches(r'^{pattern}$')")
+}
+
+/// The name of an object that may hold dots.
+pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        crate::limits::NAME,
+        &[(
+            matches(&format!(r"{LABEL}(\.{LABEL})*")),
+            "write the object's name: lower-case letters, digits, '-' and '.', \
+             beginning and ending with a letter or a digit",
+        )],
+    )
+}
+
+/// The name of a gateway.
+pub(crate) fn gateway_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        crate::limits::NAME,
+        &[(
+            matches(LABEL),
+            "write the gateway's name from the chart's values: lower-case letters, digits and '-', \
+             beginning and ending with a letter or a digit",
+        )],
+    )
+}
+
+/// The name of a Service.
+pub(crate) fn service_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        63,
+        &[(
+            matches(LABEL),
+            "write the name of a Service in this namespace, without the namespace and without a domain",
+        )],
+    )
+}
+
+/// The name of a rule.
+pub(crate) fn rule_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        63,
+        &[(
+            matches(LABEL),
+            "write lower-case letters, digits and '-', beginning and ending with a letter or a digit",
+        )],
+    )
+}
+
+/// Why a port is open.
+pub(crate) fn open_reason(_: &mut SchemaGenerator) -> Schema {
+    text(
+        256,
+        &[(
+            "self.matches('[^ ]') && !self.matches('[[:cntrl:]]')".to_owned(),
+            "write in one line, without control characters, why everybody may call this port",
+        )],
+    )
+}
+
+/// A container port, by number or name. The names are those that Kubernetes gives container ports.
+pub(crate) fn container_port(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "minLength": 1,
+        "maxLength": 15,
+        "minimum": 1,
+        "maximum": 65535,
+        "x-kubernetes-validations": [
+            {
+                "rule": "type(self) == int || (self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') \
+                         && self.matches(r'[a-z]') && !self.contains('--'))",
+                "message": "write the port's number without quotes, or the name of a container port: lower-case \
+                            letters, digits and single '-', with at least one letter",
+            },
+            {
+                "rule": "type(self) != int || !(self in [15100, 15110, 15120, 15130])",
+                "message": "the ports 15100, 15110, 15120 and 15130 are the sidecar's own: \
+                            let the application listen on another port and name that one",
+            },
+        ],
+    })
+}
+
+/// A label's key.
+pub(crate) fn label_key(_: &mut SchemaGenerator) -> Schema {
+    text(
+        317,
+        &[(
+            "!format.qualifiedName().validate(self).hasValue()".to_owned(),
+            "write a label's key: an optional DNS prefix and '/', \
+             then at most 63 letters, digits, '-', '_' and '.'",
+        )],
+    )
+}
+
+/// Values of a requirement on a label.
+pub(crate) fn label_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "string",
+            "maxLength": 63,
+            "x-kubernetes-validations": [{
+                "rule": "!format.labelValue().validate(self).hasValue()",
+                "message": "write a label's value: at most 63 letters, digits, '-', '_' and '.', \
+                            beginning and ending with a letter or a digit",
+            }],
+        },
+    })
+}
+
+/// Labels with their values.
+pub(crate) fn match_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+        "x-kubernetes-map-type": "atomic",
+        "x-kubernetes-validations": [
+            {
+                "rule": "self.all(key, key.size() <= 317 && !format.qualifiedName().validate(key).hasValue())",
+                "message": "a key is not a label's key: write an optional DNS prefix and '/', \
+                            then at most 63 letters, digits, '-', '_' and '.'",
+            },
+            {
+                "rule": "self.all(key, !format.labelValue().validate(self[key]).hasValue())",
+                "message": "a value is not a label's value: write at most 63 letters, digits, '-', '_' and '.', \
+                            beginning and ending with a letter or a digit",
+            },
+        ],
+    })
+}
+
+/// A point in time, RFC 3339.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}
+
+/// An exact DNS name of at least two labels.
+pub(crate) fn server_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        253,
+        &[(
+            matches(&format!(r"({LABEL}\.)+[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?")),
+            "write a whole DNS name in lower case, such as orders.example.com: \
+             no address, no port, no wildcard, no dot at the end",
+        )],
+    )
+}
+
+/// Further names of a server certificate.
+pub(crate) fn server_names(generator: &mut SchemaGenerator) -> Schema {
+    let mut item = server_name(generator);
+    if let Some(rules) = item.get_mut("x-kubernetes-validations").and_then(serde_json::Value::as_array_mut) {
+        rules.push(serde_json::json!({
+            "rule": "!self.endsWith('.svc') && !self.endsWith('.svc.cluster.local') \
+                     && !self.endsWith('.postern.internal')",
+            "message": "the names of Services are in the certificate by themselves, for those Services alone that \
+                        an ApiRoute names, and .postern.internal is Postern's own: write a name of another domain",
+        }));
+    }
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "set",
+        "items": item,
+    })
+}
+
+/// Host names, exact or with one wildcard label.
+pub(crate) fn hostnames(_: &mut SchemaGenerator) -> Schema {
+    let item = text(
+        253,
+        &[(
+            matches(&format!(r"(\*\.)?({LABEL}\.)*[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?")),
+            "write a DNS name in lower case, or '*.' and a DNS name: no address, no port, \
+             no '*' elsewhere, no dot at the end",
+        )],
+    );
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "set",
+        "items": item,
+    })
+}
+
+/// A request's method.
+pub(crate) fn method(_: &mut SchemaGenerator) -> Schema {
+    text(
+        32,
+        &[
+            (matches("[A-Z][-_A-Z]*"), "write the method in upper case, such as GET"),
+            ("self != 'CONNECT'".to_owned(), "CONNECT is never forwarded: write another method"),
+        ],
+    )
+}
+
+/// A path in its canonical form, or the start of one.
+pub(crate) fn path(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1024,
+        &[
+            ("self.startsWith('/')".to_owned(), "write a path that begins with '/'"),
+            (
+                "!self.contains('//') && !self.matches(r'/[.][.]?(/|$)')".to_owned(),
+                "write the path without empty segments ('//') and without '.' and '..' segments: \
+                 requests that have them are refused",
+            ),
+            (
+                "!self.contains('#') && !self.contains('?')".to_owned(),
+                "write the path alone, without '?' and '#' and what follows them",
+            ),
+            (
+                "!self.matches(r'%(2[fF]|5[cC]|00|25)')".to_owned(),
+                "%2F, %5C, %00 and %25 stand for '/', '\\', NUL and '%', and requests that have them are refused: \
+                 write a path without them",
+            ),
+            (
+                r#"self.matches(r"^([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9A-F]{2})*$")"#.to_owned(),
+                "write letters, digits and -._~!$&'()*+,;=:@/ as they are, and any other character \
+                 as '%' with two upper-case hexadecimal digits",
+            ),
+        ],
+    )
+}
+
+/// Conditions, as `metav1.Condition`.
+pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": crate::limits::CONDITIONS,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {"type": "string", "maxLength": 316, "description": "What the condition is about."},
+                "status": {
+                    "type": "string",
+                    "enum": ["True", "False", "Unknown"],
+                    "description": "Whether it holds: `True`, `False` or `Unknown`.",
+                },
+                "observedGeneration": {
+                    "type": "integer",
+                    "format": "int64",
+                    "minimum": 0,
+                    "description": "The `metadata.generation` that the condition speaks of.",
+                },
+                "lastTransitionTime": {
+                    "type": "string",
+                    "format": "date-time",
+                    "description": "When `status` last changed.",
+                },
+                "reason": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+                    "description": "Why, in one stable word for programs; the reference page explains each.",
+                },
+                "message": {
+                    "type": "string",
+                    "maxLength": crate::limits::MESSAGE,
+                    "description": "Why, in words, with the objects concerned and what to do.",
+                },
+            },
+        },
+    })
+}
