@@ -1,0 +1,231 @@
+//! Makes an attempt and tells how it ended.
+
+mod persevering;
+
+use std::cell::RefCell;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::{http1, http2};
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::LocalSet;
+use tokio_rustls::TlsConnector;
+
+use crate::attempt::{Attempt, Outcome, Payload};
+use crate::tls;
+use persevering::Persevering;
+
+/// Reads a list of [`Attempt`]s, prints the list of [`Outcome`]s.
+///
+/// # Errors
+/// If standard input holds no such list.
+pub async fn from_stdin() -> std::io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(tokio::io::stdin()).read_line(&mut line).await?;
+    let attempts: Vec<Attempt> = serde_json::from_str(&line)?;
+    let outcomes = LocalSet::new().run_until(join_all(attempts.iter().map(make))).await;
+    println!("{}", serde_json::to_string(&outcomes)?);
+    Ok(())
+}
+
+/// Where an attempt stands, so that a time-out can say what it waited for.
+type Stage = Rc<RefCell<&'static str>>;
+
+/// Makes one attempt. Runs inside a [`LocalSet`].
+pub async fn make(attempt: &Attempt) -> Outcome {
+    let stage: Stage = Rc::new(RefCell::new("name lookup"));
+    let limit = Duration::from_millis(attempt.timeout_ms);
+    match tokio::time::timeout(limit, run(attempt, &stage)).await {
+        Ok(Ok(outcome) | Err(outcome)) => outcome,
+        Err(_) => Outcome::Timeout { during: (*stage.borrow()).to_owned() },
+    }
+}
+
+async fn run(attempt: &Attempt, stage: &Stage) -> Result<Outcome, Outcome> {
+    let unreachable = |error: &std::io::Error| Outcome::Unreachable { error: error.to_string() };
+    let address = resolve(&attempt.address, attempt.port).await.map_err(|error| unreachable(&error))?;
+    if let Payload::Datagram { text } = &attempt.payload {
+        return datagram(address, text, stage).await;
+    }
+    stage.replace("TCP connection");
+    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => Outcome::Refused,
+        ErrorKind::ConnectionReset => Outcome::Reset,
+        _ => unreachable(&error),
+    })?;
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = &attempt.tls else { return exchange(stream, attempt, stage).await };
+    stage.replace("TLS handshake");
+    let config = tls::client(tls).map_err(|error| Outcome::TlsError { error: error.to_string() })?;
+    let name = match &tls.server_name {
+        Some(name) => ServerName::try_from(name.clone())
+            .map_err(|error| Outcome::TlsError { error: format!("server name '{name}': {error}") })?,
+        None => ServerName::from(address.ip()),
+    };
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| broken(&e))?;
+    exchange(stream, attempt, stage).await
+}
+
+/// Understands `fe80::1%eth0`.
+async fn resolve(host: &str, port: u16) -> std::io::Result<SocketAddr> {
+    if let Some((address, interface)) = host.split_once('%') {
+        let address: Ipv6Addr = address.parse().map_err(std::io::Error::other)?;
+        let index = std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex"))?;
+        let index = index.trim().parse().map_err(std::io::Error::other)?;
+        return Ok(SocketAddrV6::new(address, port, 0, index).into());
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok((address, port).into());
+    }
+    tokio::net::lookup_host((host, port))
+        .await?
+        .next()
+        .ok_or_else(|| std::io::Error::other("the name has no address"))
+}
+
+async fn datagram(address: SocketAddr, text: &str, stage: &Stage) -> Result<Outcome, Outcome> {
+    let local: IpAddr = if address.is_ipv4() { [0, 0, 0, 0].into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((local, 0)).await.map_err(|e| broken(&e))?;
+    socket.connect(address).await.map_err(|error| Outcome::Unreachable { error: error.to_string() })?;
+    socket.send(text.as_bytes()).await.map_err(|e| broken(&e))?;
+    stage.replace("a datagram back");
+    let mut buffer = [0; 2048];
+    let length = socket.recv(&mut buffer).await.map_err(|e| broken(&e))?;
+    Ok(Outcome::Bytes { text: lossy(buffer.get(..length).unwrap_or_default()) })
+}
+
+async fn exchange<S>(stream: S, attempt: &Attempt, stage: &Stage) -> Result<Outcome, Outcome>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    stage.replace("an answer");
+    let (stream, alert) = Persevering::new(stream);
+    let result = match &attempt.payload {
+        Payload::Bytes { text } => bytes(stream, text).await,
+        Payload::Datagram { .. } => Err(Outcome::HttpError { error: "a datagram over TCP".to_owned() }),
+        Payload::Http { h2, method, path, host, headers, body } => {
+            let mut request = Request::builder().method(method.as_str());
+            request = if *h2 {
+                let scheme = if attempt.tls.is_some() { "https" } else { "http" };
+                request.uri(format!("{scheme}://{host}{path}"))
+            } else {
+                request.uri(path).header("Host", host)
+            };
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            let request = request
+                .body(Full::new(Bytes::from(body.clone())))
+                .map_err(|error| Outcome::HttpError { error: format!("cannot be asked for: {error}") })?;
+            http(stream, request, *h2).await
+        }
+    };
+    // The libraries in between lose the alert; the stream has it.
+    let alert = alert.borrow_mut().take();
+    alert.map_or(result, |error| Err(broken(&error)))
+}
+
+async fn http<S>(stream: S, request: Request<Full<Bytes>>, h2: bool) -> Result<Outcome, Outcome>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let io = TokioIo::new(stream);
+    if h2 {
+        let (mut sender, connection) =
+            http2::handshake(LocalExecutor, io).await.map_err(|e| http_broken(&e))?;
+        let connection = tokio::task::spawn_local(connection);
+        let outcome = read(sender.send_request(request).await).await;
+        connection.abort();
+        return outcome;
+    }
+    let (mut sender, connection) =
+        http1::Builder::new().preserve_header_case(true).handshake(io).await.map_err(|e| http_broken(&e))?;
+    let connection = tokio::task::spawn_local(connection);
+    let outcome = read(sender.send_request(request).await).await;
+    connection.abort();
+    outcome
+}
+
+#[derive(Clone, Copy)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+async fn read(response: Result<Response<hyper::body::Incoming>, hyper::Error>) -> Result<Outcome, Outcome> {
+    let (head, body) = response.map_err(|e| http_broken(&e))?.into_parts();
+    let body = body.collect().await.map_err(|e| http_broken(&e))?;
+    let list = |headers: &HeaderMap| {
+        headers.iter().map(|(name, value)| (name.to_string(), lossy(value.as_bytes()))).collect()
+    };
+    let trailers = body.trailers().map(list).unwrap_or_default();
+    Ok(Outcome::Http {
+        status: head.status.as_u16(),
+        version: format!("{:?}", head.version),
+        headers: list(&head.headers),
+        body: lossy(&body.to_bytes()),
+        trailers,
+    })
+}
+
+async fn bytes<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, text: &str) -> Result<Outcome, Outcome> {
+    stream.write_all(text.as_bytes()).await.map_err(|e| broken(&e))?;
+    stream.flush().await.map_err(|e| broken(&e))?;
+    let mut buffer = vec![0; 16 * 1024];
+    let length = stream.read(&mut buffer).await.map_err(|e| broken(&e))?;
+    if length == 0 {
+        return Ok(Outcome::ClosedWithoutData);
+    }
+    Ok(Outcome::Bytes { text: lossy(buffer.get(..length).unwrap_or_default()) })
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The kind of a broken connection.
+fn broken(error: &std::io::Error) -> Outcome {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return match tls {
+            rustls::Error::AlertReceived(alert) => Outcome::TlsAlert { name: format!("{alert:?}") },
+            other => Outcome::TlsError { error: other.to_string() },
+        };
+    }
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Outcome::Refused,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Outcome::Reset,
+        ErrorKind::UnexpectedEof => Outcome::ClosedWithoutData,
+        _ => Outcome::Unreachable { error: error.to_string() },
+    }
+}
+
+fn http_broken(error: &hyper::Error) -> Outcome {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            return broken(io);
+        }
+        source = inner.source();
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Outcome::ClosedWithoutData;
+    }
+    Outcome::HttpError { error: error.to_string() }
+}

@@ -1,0 +1,62 @@
+//! `postern-echo`: see the subcommands.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use postern_echo::{call, control, load, serve};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM.
+    Serve(serve::Options),
+    /// Print what the server beside this process has counted, as JSON.
+    Hits,
+    /// Tell the server beside this process what its health checks shall answer from now on.
+    Health {
+        /// Whether they fail.
+        #[arg(long)]
+        down: bool,
+    },
+    /// Read one line of JSON (a list of attempts) from standard input, make them all at once, print the
+    /// list of outcomes as JSON.
+    Call,
+    /// Read one line of JSON (a load) from standard input, keep it up until the next line (or the end) of
+    /// standard input, print the totals as JSON.
+    Load,
+    /// Do nothing until SIGTERM.
+    Idle,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    // Fails only where a provider is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let result = match Arguments::parse().command {
+        Command::Serve(options) => serve::run(options).await,
+        Command::Hits => control::ask(control::Order::Hits).await.map(|answer| println!("{answer}")),
+        Command::Health { down } => {
+            let order = if down { control::Order::HealthDown } else { control::Order::HealthUp };
+            control::ask(order).await.map(|answer| println!("{answer}"))
+        }
+        Command::Call => call::from_stdin().await,
+        Command::Load => load::from_stdin().await,
+        Command::Idle => {
+            serve::terminated().await;
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("postern-echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
