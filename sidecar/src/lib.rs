@@ -3,6 +3,7 @@
 //! A connection passes the stages in this order and no stage knows a later one. [`authorize`] is a pure
 //! function; [`forward`] takes the permit that it gives, so that nothing can be forwarded unauthorised.
 
+pub mod authorize;
 pub mod original_destination;
 pub mod own_addresses;
 pub mod probes;

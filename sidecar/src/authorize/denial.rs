@@ -1,0 +1,157 @@
+//! Why something was refused: one table, so that each code has one meaning, one remedy and one place.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::StatusCode;
+
+/// One refusal: a stable code and what was found, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// What kind of refusal.
+    pub code: Code,
+    /// What was found; for logs and for the caller, so it holds no secret.
+    pub reason: Cow<'static, str>,
+}
+
+impl Denial {
+    /// A refusal for a reason.
+    pub fn new(code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.reason)
+    }
+}
+
+impl std::error::Error for Denial {}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident $status:literal $remedy:literal;)*) => {
+        /// A stable code: in the log line, in the problem document and in the metric.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// Every code, in the order of its discriminant.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// As it is written.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// What to do about it.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)* }
+            }
+
+            const fn status_number(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // Before TLS. The status is what a caller would see if the code came up within a request.
+    /// No valid policy is loaded, so everything is refused.
+    NoPolicy 503 "see /readyz and the log for what is wrong with the configuration";
+    /// The port is not in the policy, or its name is not one of the pod's.
+    PortClosed 403 "let an ApiRoute lead to the port, or list it in the BackendTrust";
+    /// Bound for an address that is not this pod's own, or for one of the sidecar's own ports.
+    DestinationRefused 403 "call the application's port on the pod's own address";
+    /// A budget of connections is used up.
+    TooManyConnections 503 "close idle connections, or look who opens them";
+
+    // TLS.
+    /// Bytes that are no TLS came to a port that demands mutual TLS.
+    PlaintextRefused 400 "call through the gateway; it holds the key and speaks TLS";
+    /// No client certificate was presented.
+    NoCertificate 403 "call through the gateway; it must present the certificate in its route's Secret";
+    /// The client certificate, or a part of it that counts, cannot be read.
+    MalformedCertificate 403 "present the certificate in the route's Secret";
+    /// The client certificate is signed by itself.
+    SelfSigned 403 "present the certificate in the route's Secret";
+    /// The client certificate is from no authority that the policy names.
+    UnknownIssuer 403 "present the certificate in the route's Secret";
+    /// The issuer's name is a known authority's, the signature is not: a forgery, or an authority that was
+    /// replaced since.
+    ForgedIssuer 403 "present the newest certificate in the route's Secret";
+    /// From the authority that vouches for servers.
+    ServerAuthority 403 "present the route's client certificate, not a server's";
+    /// The client certificate has expired.
+    Expired 403 "reload the gateway, so that it takes the renewed certificate from its Secret";
+    /// The client certificate is not valid yet.
+    NotYetValid 403 "compare the clocks of the gateway's node and of this one";
+    /// A client may not use it: extended key usage clientAuth, or key usage digitalSignature, is missing.
+    NotForClients 403 "present the route's client certificate";
+    /// A CA's certificate was presented as a client's.
+    AuthorityAsClient 403 "present the route's client certificate";
+    /// Not exactly one URI as subject alternative name, so it names nobody.
+    NoIdentity 403 "present the route's client certificate, which names one identity";
+    /// A `spiffe://` name from an authority that may not give such names.
+    ForeignIdentity 403 "only Postern's own authority gives spiffe:// names; use another kind of name";
+    /// The key is not one that is pinned for this identity: revoked, or replaced in a rotation.
+    KeyNotPinned 403 "reload the gateway, so that it takes the newest certificate from its Secret";
+    /// The admin endpoint was called by somebody else than the operator.
+    NotAdmin 403 "the admin endpoint is for Postern's operator alone";
+    /// The handshake failed for a reason that has no code of its own.
+    HandshakeFailed 400 "see the reason; the caller must offer TLS 1.3";
+    /// The handshake was not completed in time.
+    HandshakeTimeout 408 "look at the network between caller and pod, and at what the caller waits for";
+
+    // The request.
+    /// No route gives this identity access to this port.
+    NoRoute 403 "write an ApiRoute for this gateway and backend, or use the key of the route that exists";
+    /// No route of this identity allows this host name.
+    HostNotAllowed 403 "add the name to the route's hostnames, and let the gateway pass the Host header on";
+    /// No rule of this identity's routes matches method and path.
+    NoRuleMatches 403 "add a rule to the ApiRoute, or call what its rules allow";
+    /// The path can be read in more than one way (encoded slash, double encoding …).
+    AmbiguousPath 400 "send a path without encoded slashes, backslashes, control characters or percent signs";
+    /// Not exactly one host, not a valid one, or `:authority` and Host differ.
+    InvalidHost 400 "send exactly one valid Host, equal to :authority where both are sent";
+    /// The message's framing contradicts itself.
+    InvalidFraming 400 "send either Content-Length or Transfer-Encoding: chunked, once";
+    /// More headers than allowed.
+    TooManyHeaders 431 "send fewer headers";
+    /// The CONNECT method.
+    ConnectRefused 405 "CONNECT is not served; send requests in origin form";
+    /// A change of protocol (WebSocket, h2c …) was asked for.
+    UpgradeRefused 501 "send the request without Upgrade; changes of protocol are not served";
+
+    // The application.
+    /// The application accepts no connections.
+    ApplicationUnreachable 503 "look at the application's state and log";
+    /// The application broke off before its answer, or answered something that is not HTTP.
+    ApplicationFailed 502 "look at the application's log";
+    /// The application did not answer in time.
+    ApplicationTimeout 504 "look at the application's log";
+}
+
+impl Code {
+    /// The status that a caller sees, where the refusal comes up within a request.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.status_number()).unwrap_or(StatusCode::FORBIDDEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_complete_and_in_order() {
+        for (index, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(*code as usize, index, "{code:?}");
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+            assert!(!code.remedy().ends_with('.'), "{code:?}");
+        }
+        assert_eq!(Code::NoRoute.as_str(), "NoRoute");
+        assert_eq!(Code::ApplicationTimeout.status(), StatusCode::GATEWAY_TIMEOUT);
+    }
+}

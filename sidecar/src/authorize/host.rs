@@ -1,0 +1,149 @@
+//! The host that a request names, in its one canonical form.
+
+use std::borrow::Cow;
+
+use super::denial::{Code, Denial};
+
+/// A canonical host with its port, if one was given: lower-case, without the root's dot at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host<'a> {
+    /// As it is forwarded.
+    text: Cow<'a, str>,
+    /// Length of the name, without `:port`.
+    name: usize,
+}
+
+impl<'a> Host<'a> {
+    /// From a Host header or `:authority` (RFC 9110 section 7.2): a name, an IPv4 address or a bracketed IPv6
+    /// address, and maybe a port; no user information.
+    ///
+    /// # Errors
+    /// [`Code::InvalidHost`], with what is wrong.
+    pub fn parse(raw: &'a str) -> Result<Self, Denial> {
+        let (name, port) = split(raw)?;
+        if let Some(port) = port
+            && (port.is_empty() || port.parse::<u16>().is_err() || !port.bytes().all(|b| b.is_ascii_digit()))
+        {
+            return Err(invalid("its port is no number from 0 to 65535"));
+        }
+        let trimmed = if name.starts_with('[') {
+            let inner = name.trim_start_matches('[').trim_end_matches(']');
+            inner.parse::<std::net::Ipv6Addr>().map_err(|_| invalid("the brackets hold no IPv6 address"))?;
+            name
+        } else {
+            let trimmed = name.strip_suffix('.').unwrap_or(name);
+            if trimmed.is_empty() || trimmed.len() > 253 {
+                return Err(invalid("it is empty or longer than 253 characters"));
+            }
+            if trimmed.split('.').any(str::is_empty) {
+                return Err(invalid("it holds an empty label"));
+            }
+            if !trimmed.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+                return Err(invalid("it holds a character that no host name has"));
+            }
+            trimmed
+        };
+        let unchanged = trimmed.len() == name.len() && !raw.bytes().any(|b| b.is_ascii_uppercase());
+        let text = if unchanged {
+            Cow::Borrowed(raw)
+        } else {
+            let mut text = trimmed.to_ascii_lowercase();
+            if let Some(port) = port {
+                text.push(':');
+                text.push_str(port);
+            }
+            Cow::Owned(text)
+        };
+        Ok(Self { text, name: trimmed.len() })
+    }
+
+    /// With the port, if one was given: what is forwarded.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Without the port: what is matched.
+    pub fn name(&self) -> &str {
+        self.text.get(..self.name).unwrap_or(&self.text)
+    }
+
+    /// Whether `pattern` allows it: an equal name, or `*.` and a suffix after at least one label, as
+    /// `hostnames` of an HTTPRoute. Patterns are lower-case.
+    pub fn matches(&self, pattern: &str) -> bool {
+        match pattern.strip_prefix('*') {
+            Some(suffix) => {
+                suffix.starts_with('.')
+                    && self.name().strip_suffix(suffix).is_some_and(|label| !label.is_empty())
+            }
+            None => self.name() == pattern,
+        }
+    }
+}
+
+fn invalid(what: &'static str) -> Denial {
+    Denial::new(Code::InvalidHost, format!("the host is refused: {what}"))
+}
+
+/// Name and port; the name keeps its brackets.
+fn split(raw: &str) -> Result<(&str, Option<&str>), Denial> {
+    if raw.starts_with('[') {
+        let end = raw.find(']').ok_or_else(|| invalid("a bracket is not closed"))? + 1;
+        let (name, rest) = raw.split_at(end);
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((name, Some(port))),
+            None if rest.is_empty() => Ok((name, None)),
+            None => Err(invalid("something follows the bracket")),
+        };
+    }
+    Ok(match raw.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (raw, None),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_one_form() {
+        for (raw, text, name) in [
+            ("api.example.com", "api.example.com", "api.example.com"),
+            ("API.Example.com:8443", "api.example.com:8443", "api.example.com"),
+            ("api.example.com.", "api.example.com", "api.example.com"),
+            ("api.example.com.:80", "api.example.com:80", "api.example.com"),
+            ("10.1.2.3:80", "10.1.2.3:80", "10.1.2.3"),
+            ("[FD00::1]:80", "[fd00::1]:80", "[fd00::1]"),
+            ("[::1]", "[::1]", "[::1]"),
+            ("a_b", "a_b", "a_b"),
+        ] {
+            let host = Host::parse(raw).unwrap_or_else(|denial| panic!("{raw}: {denial}"));
+            assert_eq!((host.as_str(), host.name()), (text, name), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for raw in [
+            "", ".", ":80", "a..b", ".a", "a b", "a,b", "user@a", "a:", "a:x", "a:+1", "a:65536", "a:1:2",
+            "[::1", "[x]", "[::1]x", "::1", "é", "a/b", "a\\b", "*.a",
+        ] {
+            assert_eq!(Host::parse(raw).expect_err(raw).code, Code::InvalidHost, "{raw}");
+        }
+    }
+
+    #[test]
+    fn wildcards_need_a_label() {
+        for (pattern, host, expected) in [
+            ("api.example.com", "API.example.com.:1", true),
+            ("api.example.com", "x.api.example.com", false),
+            ("*.example.com", "api.example.com", true),
+            ("*.example.com", "a.b.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "apiexample.com", false),
+            ("*", "anything", false),
+        ] {
+            assert_eq!(Host::parse(host).unwrap().matches(pattern), expected, "{pattern} {host}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+use std::collections::BTreeMap;
+
+use postern_config::policy as config;
+
+use super::*;
+
+const POLICY: &str = r#"
+authorities: [{name: postern, roots: unused}, {name: partner, roots: unused}]
+ports:
+  - {port: 8080, protocol: HTTP, access: {type: MutualTLS}}
+  - {port: 5432, protocol: TCP, access: {type: MutualTLS}}
+  - {port: 9090, protocol: HTTP, access: {type: Open, reason: metrics}}
+  - {port: web, protocol: TCP, access: {type: Open, reason: by name}}
+  - {port: 8081, protocol: TCP, access: {type: MutualTLS}}
+  - {port: nowhere, protocol: HTTP, access: {type: MutualTLS}}
+routes:
+  - name: shop/any
+    port: 8080
+    callers: [{authority: postern, identity: "spiffe://d/any"}]
+  - name: shop/orders
+    port: 8080
+    callers: [{authority: postern, identity: "spiffe://d/orders", keys: [PIN]}]
+    hostnames: [API.example.com, "*.shop.example"]
+    rules:
+      - matches:
+          - {path: {type: PathPrefix, value: /orders/}, method: GET}
+          - {path: {type: Exact, value: /health}}
+      - matches: [{method: OPTIONS}]
+  - name: shop/database
+    port: 5432
+    callers: [{authority: postern, identity: "spiffe://d/any"}, {authority: partner, identity: "urn:acme"}]
+  - name: shop/orphan
+    port: 7000
+    callers: [{authority: postern, identity: "spiffe://d/any"}]
+  - name: shop/nobody
+    port: 8080
+    callers: []
+  - name: shop/locked-out
+    port: 8080
+    callers: [{authority: postern, identity: "spiffe://d/none", keys: []}]
+"#;
+
+const KEY: KeyHash = [7; 32];
+const OTHER: KeyHash = [8; 32];
+
+fn compile(text: &str) -> Result<policy::Compiled, policy::PolicyError> {
+    let written: config::Policy = serde_yaml::from_str(&text.replace("PIN", &hex::encode(KEY))).unwrap();
+    Policy::compile(&written, &BTreeMap::from([("web".to_owned(), 8081)]))
+}
+
+fn judge(
+    who: Option<(&str, &str, &KeyHash)>,
+    port: u16,
+    http: Option<(&str, &str, &str)>,
+) -> Result<String, Code> {
+    let policy = compile(POLICY).unwrap().policy;
+    let who = who.map(|(authority, identity, key)| Who { authority, identity, key });
+    let parsed = http.map(|(method, host, path)| {
+        (method.parse::<Method>().unwrap(), Host::parse(host).unwrap(), Path::parse(path).unwrap())
+    });
+    let ask = match &parsed {
+        None => Ask::Connection,
+        Some((method, host, path)) => Ask::Http { method, host, path },
+    };
+    authorize(&policy, &Request { port, who, ask })
+        .map(|permit| permit.route().unwrap_or("open").to_owned())
+        .map_err(|denial| denial.code)
+}
+
+#[test]
+fn by_identity_port_and_route() {
+    let any = Some(("postern", "spiffe://d/any", &OTHER));
+    let get = Some(("GET", "x", "/"));
+    for (case, who, port, http, expected) in [
+        ("a route without rules", any, 8080, get, Ok("shop/any")),
+        (
+            "the same identity from another authority",
+            Some(("partner", "spiffe://d/any", &KEY)),
+            8080,
+            get,
+            Err(Code::NoRoute),
+        ),
+        (
+            "an identity that merely begins so",
+            Some(("postern", "spiffe://d/any2", &KEY)),
+            8080,
+            get,
+            Err(Code::NoRoute),
+        ),
+        ("another case", Some(("postern", "spiffe://D/any", &KEY)), 8080, get, Err(Code::NoRoute)),
+        ("a TCP port", any, 5432, None, Ok("shop/database")),
+        (
+            "a foreign authority's own name",
+            Some(("partner", "urn:acme", &KEY)),
+            5432,
+            None,
+            Ok("shop/database"),
+        ),
+        ("a route to another port", Some(("partner", "urn:acme", &KEY)), 8080, get, Err(Code::NoRoute)),
+        ("nobody", None, 8080, get, Err(Code::NoCertificate)),
+        ("nobody on TCP", None, 5432, None, Err(Code::NoCertificate)),
+        ("a port that is not listed, though a route names it", any, 7000, get, Err(Code::PortClosed)),
+        ("an open port", None, 9090, None, Ok("open")),
+        ("an open port judges no requests", None, 9090, get, Err(Code::PortClosed)),
+        ("open by name and locked by number: locked", None, 8081, None, Err(Code::NoCertificate)),
+        ("pinned keys: none", Some(("postern", "spiffe://d/none", &KEY)), 8080, get, Err(Code::NoRoute)),
+    ] {
+        assert_eq!(judge(who, port, http), expected.map(str::to_owned), "{case}");
+    }
+}
+
+#[test]
+fn by_host_path_and_method() {
+    let orders = Some(("postern", "spiffe://d/orders", &KEY));
+    let permit = Ok("shop/orders".to_owned());
+    for (method, host, path, expected) in [
+        ("GET", "api.example.com", "/orders", permit.clone()),
+        ("GET", "API.example.com:443", "/orders/7", permit.clone()),
+        ("GET", "a.shop.example", "/orders/", permit.clone()),
+        ("GET", "a.shop.example", "/x/%2e%2e/orders/7", permit.clone()),
+        ("PUT", "a.shop.example", "/health", permit.clone()),
+        ("OPTIONS", "a.shop.example", "/anything", permit),
+        ("POST", "api.example.com", "/orders", Err(Code::NoRuleMatches)),
+        ("get", "api.example.com", "/orders", Err(Code::NoRuleMatches)),
+        ("GET", "api.example.com", "/ordersx", Err(Code::NoRuleMatches)),
+        ("GET", "api.example.com", "/orders/../admin", Err(Code::NoRuleMatches)),
+        ("GET", "api.example.com", "/health/x", Err(Code::NoRuleMatches)),
+        ("GET", "shop.example", "/orders", Err(Code::HostNotAllowed)),
+        ("GET", "evil.example", "/orders", Err(Code::HostNotAllowed)),
+    ] {
+        assert_eq!(judge(orders, 8080, Some((method, host, path))), expected, "{method} {host} {path}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_pinned_stands_for_nobody() {
+    let policy = compile(POLICY).unwrap().policy;
+    assert!(policy.allows_key("postern", "spiffe://d/orders", &KEY));
+    assert!(!policy.allows_key("postern", "spiffe://d/orders", &OTHER));
+    assert!(!policy.allows_key("postern", "spiffe://d/none", &KEY));
+    assert!(policy.allows_key("postern", "spiffe://d/any", &OTHER));
+    assert!(policy.allows_key("postern", "spiffe://d/unknown", &OTHER));
+    let request = Some(("GET", "api.example.com", "/orders"));
+    assert_eq!(judge(Some(("postern", "spiffe://d/orders", &OTHER)), 8080, request), Err(Code::NoRoute));
+}
+
+#[test]
+fn has_route_follows_the_policy() {
+    let policy = compile(POLICY).unwrap().policy;
+    let who = |identity| Who { authority: "postern", identity, key: &KEY };
+    assert!(has_route(&policy, 8080, &who("spiffe://d/orders")));
+    assert!(!has_route(&policy, 5432, &who("spiffe://d/orders")));
+    assert!(!has_route(&policy, 7000, &who("spiffe://d/any")));
+    assert!(!has_route(&policy, 8080, &who("spiffe://d/none")));
+}
+
+#[test]
+fn the_stricter_of_two_entries_wins() {
+    let door = |first: &str, second: &str| {
+        let text = format!("{{authorities: [], ports: [{{port: web, {first}}}, {{port: 8081, {second}}}]}}");
+        compile(&text).unwrap().policy.door(8081)
+    };
+    let open = "protocol: HTTP, access: {type: Open, reason: r}";
+    let tcp = "protocol: TCP, access: {type: MutualTLS}";
+    let http = "protocol: HTTP, access: {type: MutualTLS}";
+    for (first, second, expected) in [
+        (open, open, Door::Open),
+        (open, tcp, Door::Locked(config::Protocol::TCP)),
+        (tcp, open, Door::Locked(config::Protocol::TCP)),
+        (http, open, Door::Locked(config::Protocol::HTTP)),
+        (tcp, http, Door::Locked(config::Protocol::HTTP)),
+        (http, tcp, Door::Locked(config::Protocol::HTTP)),
+    ] {
+        assert_eq!(door(first, second), Some(expected), "{first} / {second}");
+    }
+}
+
+#[test]
+fn a_policy_that_contradicts_itself_is_refused_whole() {
+    assert_eq!(compile(POLICY).unwrap().unresolved.iter().collect::<Vec<_>>(), ["nowhere"]);
+    for (text, message) in [
+        ("{authorities: [{name: a, roots: ''}, {name: a, roots: ''}], ports: []}", "listed twice"),
+        ("{authorities: [], ports: [{port: 0, protocol: TCP, access: {type: MutualTLS}}]}", "port 0"),
+        (
+            "{authorities: [], ports: [], routes: [{name: r, port: 1, callers: [{authority: x, identity: i}]}]}",
+            "not among",
+        ),
+        (
+            "{authorities: [{name: x, roots: ''}], ports: [], routes: [{name: r, port: 1, \
+             callers: [{authority: x, identity: i, keys: [zz]}]}]}",
+            "64 hex digits",
+        ),
+        (
+            "{authorities: [], ports: [], routes: [{name: r, port: 1, callers: [], \
+             rules: [{matches: [{path: {type: Exact, value: /a%2Fb}}]}]}]}",
+            "can never match",
+        ),
+    ] {
+        let error = compile(text).expect_err(text).to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
