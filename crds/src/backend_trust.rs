@@ -79,6 +79,7 @@ pub struct Port {
     /// What the application speaks there: `HTTP` (HTTP/1.1; calls over HTTP/2 are translated) or `TCP` (any
     /// bytes; hostnames and rules of an ApiRoute can't apply). The caller speaks it inside TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,
     /// Takes the lock off this port: everybody may call it, without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,6 +226,7 @@ pub struct PortStatus {
     pub name: Option<String>,
     /// What the application speaks there: `HTTP` or `TCP`. Absent for an open port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,
     /// What a caller must show: `mTLS`, or `open`.
     #[schemars(length(max = limits::TEXT))]

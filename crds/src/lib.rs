@@ -8,7 +8,9 @@ pub mod api_route;
 pub mod backend_trust;
 pub mod condition;
 pub mod limits;
+pub mod manifest;
 pub mod port;
+pub mod reference;
 mod schema;
 pub mod selector;
 

@@ -2,7 +2,7 @@
 //!
 //! The rules are CEL and not `pattern`, since the message of a failed pattern is the pattern.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// A DNS label (RFC 1123), lower case.
 const LABEL: &str = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
@@ -16,6 +16,11 @@ fn text(max: usize, rules: &[(String, &str)]) -> Schema {
 
 fn matches(pattern: &str) -> String {
     format!("self.matches(r'^{pattern}$')")
+}
+
+/// One of the values of an enum; as the schema of an optional field it lets the field keep its own description.
+pub(crate) fn one_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    T::json_schema(generator)
 }
 
 /// The name of an object that may hold dots.
@@ -79,7 +84,6 @@ pub(crate) fn open_reason(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn container_port(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
         "minLength": 1,
         "maxLength": 15,
         "minimum": 1,
@@ -257,6 +261,7 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
+            "description": "One condition.",
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
                 "type": {"type": "string", "maxLength": 316, "description": "What the condition is about."},
