@@ -1,3 +1,15 @@
 //! The operator: watch → gather → resolve → render → apply → status.
 //!
 //! `resolve` and `render` are pure; only `gather` reads from the cluster and only `apply` and `status` write.
+
+pub mod apply;
+pub mod config;
+pub mod health;
+pub mod inputs;
+pub mod leader;
+pub mod metrics;
+pub mod pki;
+pub mod plan;
+pub mod resolve;
+pub mod settings;
+pub mod watch;

@@ -1,0 +1,409 @@
+//! The validated model: what is to be, without Kubernetes types.
+//!
+//! `resolve(&Settings, &Inputs) -> Plan` decides; [`Material::fulfil`] has the certificates issued that the plan
+//! asks for (the only step with randomness in it); `render(&Settings, &Plan, &Material, &Signer) -> Objects` is
+//! pure again; [`Outcome`] is what became of it, from which the conditions follow.
+
+mod material;
+mod outcome;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+use postern_config::policy::{Policy, PortRef, Protocol, Rule};
+use postern_crds::{ConditionType, Reason};
+
+use crate::inputs::{KeyId, LockKey, Owner, SealedBundle, SubjectName};
+use crate::resolve::selectors::Selector;
+use crate::settings::Flavour;
+
+pub use material::{KeyMaterial, Material};
+pub use outcome::{Armed, Failure, Outcome};
+
+/// Why an object is not accepted, or a reference of it not resolved. The message names the object, the cause,
+/// and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// The condition that becomes `False`.
+    pub condition: ConditionType,
+    /// Its reason.
+    pub reason: Reason,
+    /// Its message.
+    pub message: String,
+}
+
+/// What is to be done about one lock.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which lock.
+    pub key: LockKey,
+    /// [`crate::inputs::Inputs::now`].
+    pub now: Timestamp,
+    /// Whether the trust exists, and what it demands.
+    pub lock: LockState,
+    /// What the lock's Secret is to hold; absent: it is not written. It may still have to be removed, see
+    /// [`Self::remove`].
+    pub bundle: Option<BundlePlan>,
+    /// One entry for each `ApiRoute` that names the lock, refused ones too, by name.
+    pub routes: Vec<RoutePlan>,
+    /// The pods, judged against the bundle that lies in the cluster. Judged again after the acknowledgements,
+    /// see [`crate::resolve::pods::judge`].
+    pub pods: PodsPlan,
+    /// What is to be deleted.
+    pub remove: Removals,
+    /// When something here changes by the clock alone: a renewal, the end of an overlap.
+    pub requeue_at: Option<Timestamp>,
+}
+
+/// Whether the trust exists.
+#[derive(Clone, Debug)]
+pub enum LockState {
+    /// It does.
+    Present(Box<LockPlan>),
+    /// It was deleted while pods run behind it: they keep lock and routes.
+    Orphaned,
+    /// There is neither a trust nor a pod that runs behind it.
+    Gone,
+}
+
+impl LockState {
+    /// The lock's plan, if the trust exists.
+    pub fn present(&self) -> Option<&LockPlan> {
+        match self {
+            Self::Present(plan) => Some(plan),
+            Self::Orphaned | Self::Gone => None,
+        }
+    }
+}
+
+/// A lock that exists.
+#[derive(Clone, Debug)]
+pub struct LockPlan {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Empty: accepted. A refused *port* is closed and the others stay as they are; only a refusal of the lock
+    /// as a whole closes all, see [`Self::closed`].
+    pub refusals: Vec<Refusal>,
+    /// The lock as a whole makes no sense: its policy lets nobody in, and nothing is armed.
+    pub closed: bool,
+    /// `spec.podSelector`.
+    pub selector: Selector,
+    /// The ports that the policy lists, for status.
+    pub ports: Vec<PortPlan>,
+    /// What a caller must show, for the column: `mTLS`, `mTLS +1 open`.
+    pub locks_label: String,
+    /// What admission is to demand; absent: the policy and its Binding are to be removed.
+    pub admission: Option<AdmissionPlan>,
+    /// Whether pods that ran before are replaced by the operator.
+    pub replace_pods: bool,
+}
+
+/// The admission policy of one lock; the images come from the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmissionPlan {
+    /// `spec.podSelector`: the Binding's `objectSelector`.
+    pub selector: Selector,
+    /// The trusts for which a selected pod may be injected: this one and each older one of the namespace whose
+    /// selector can select the same pod. This one is first.
+    pub trusts: Vec<String>,
+    /// Labels that the selector selects, for the dry run that must be refused. Where possible no older lock
+    /// selects them.
+    pub probe_labels: BTreeMap<String, String>,
+}
+
+/// One port that callers can reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPlan {
+    /// As the policy names it.
+    pub port: PortRef,
+    /// The numbers that the selected pods give it, with the name that they give to each, if any.
+    pub numbers: BTreeMap<u16, Option<String>>,
+    /// What the application speaks there.
+    pub protocol: Protocol,
+    /// Why it is open; absent: mutual TLS.
+    pub open: Option<String>,
+    /// Services of accepted routes that lead there, each `<name>:<Service port>`.
+    pub services: BTreeSet<String>,
+}
+
+/// What the lock's Secret is to hold.
+#[derive(Clone, Debug)]
+pub struct BundlePlan {
+    /// `metadata.uid` of the trust.
+    pub trust_uid: String,
+    /// The policy, with no keys in it: each caller's `keys` is empty, so that nobody gets in before
+    /// [`Material`] has filled them.
+    pub policy: Policy,
+    /// Whose key each identity in the policy is.
+    pub callers: BTreeMap<String, KeyId>,
+    /// The server certificate.
+    pub leaf: LeafPlan,
+    /// What lies there now.
+    pub previous: Option<SealedBundle>,
+}
+
+/// One `ApiRoute`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoutePlan {
+    /// Its name; its namespace is the lock's.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Empty: it is in the policy. Refusals of one gateway are in [`KeyPlan::refusals`].
+    pub refusals: Vec<Refusal>,
+    /// Where it leads, if that could be resolved.
+    pub backend: Option<BackendPlan>,
+    /// `spec.backendRef` as `<Service>:<port>`, for the column.
+    pub backend_label: String,
+    /// Host names that may be asked for; empty: any.
+    pub hostnames: Vec<String>,
+    /// What may be asked for; empty: everything.
+    pub rules: Vec<Rule>,
+    /// One for each gateway that it names.
+    pub keys: Vec<KeyPlan>,
+}
+
+impl RoutePlan {
+    /// Whether the route itself is accepted and resolved.
+    pub fn holds(&self) -> bool {
+        self.refusals.is_empty()
+    }
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendPlan {
+    /// The Service.
+    pub service: String,
+    /// Its port.
+    pub service_port: u16,
+    /// The addresses that gateways call, the primary one first. Empty: the Service is headless.
+    pub addresses: Vec<IpAddr>,
+    /// `<service>.<namespace>.svc.<cluster domain>`: for headless Services, which have no address.
+    pub dns_name: String,
+    /// What gateways demand in the server certificate.
+    pub server_name: String,
+    /// The container port, as the policy names it.
+    pub port: PortRef,
+    /// Its number, where all pods agree.
+    pub container_port: Option<u16>,
+    /// What the application speaks.
+    pub protocol: Protocol,
+}
+
+/// One route's key on one gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPlan {
+    /// Which.
+    pub id: KeyId,
+    /// The gateway's flavour; absent if no such gateway is declared.
+    pub flavour: Option<Flavour>,
+    /// Where its outputs go; absent if no such gateway is declared.
+    pub namespace: Option<String>,
+    /// Why this gateway gets no key for this route, or not now.
+    pub refusals: Vec<Refusal>,
+    /// The SPIFFE id in its certificate.
+    pub identity: String,
+    /// What happens to the objects.
+    pub action: KeyAction,
+}
+
+/// What happens to one key's Secret and ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyAction {
+    /// Both are written.
+    Write(LeafPlan),
+    /// The Secret is written, the ConfigMap stays as it is: the lock is orphaned.
+    Renew(LeafPlan),
+    /// Both stay as they are, for example while the Service is missing. The sidecars let nobody in by this key.
+    Leave,
+    /// They are not to exist.
+    Remove,
+}
+
+impl KeyAction {
+    /// What is to become of the certificate, if the Secret is written.
+    pub fn leaf(&self) -> Option<&LeafPlan> {
+        match self {
+            Self::Write(leaf) | Self::Renew(leaf) => Some(leaf),
+            Self::Leave | Self::Remove => None,
+        }
+    }
+}
+
+/// What is to become of a leaf certificate.
+///
+/// A server leaf is kept or issued. A client leaf goes by SECURITY 15: `StageNext` publishes the next leaf's pin,
+/// `PromoteNext` hands it to the gateway once every guarded pod has acknowledged the pin, `DropPrevious` takes
+/// the old pin away when the overlap is over. One step at each reconcile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeafPlan {
+    /// All stays; a staged leaf goes on waiting.
+    Keep,
+    /// A new leaf takes its place at once: there is none, or none that still works.
+    Issue(LeafSpec),
+    /// A new leaf is issued beside the current one.
+    StageNext(LeafSpec),
+    /// The staged leaf becomes the current one; the old one's pin stays until this time.
+    PromoteNext {
+        /// End of the overlap.
+        drop_previous_after: Timestamp,
+    },
+    /// The previous leaf's pin is forgotten.
+    DropPrevious,
+}
+
+/// A leaf to issue. The certificate has no subject; `notBefore` is ten minutes before the issue, `notAfter` is
+/// the issue plus `lifetime`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafSpec {
+    /// Who signs, and so what the leaf is for.
+    pub authority: AuthorityKind,
+    /// All subject alternative names: DNS names for a server, exactly one URI for a client.
+    pub names: BTreeSet<SubjectName>,
+    /// From issue to expiry.
+    pub lifetime: SignedDuration,
+    /// Why it is issued, for logs and Events.
+    pub reason: IssueReason,
+}
+
+/// The two CAs (kept apart: what vouches for a backend never vouches for a caller).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuthorityKind {
+    /// For server certificates: `serverAuth`.
+    Backend,
+    /// For gateways and the operator: `clientAuth`.
+    Client,
+}
+
+/// Why a leaf is issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IssueReason {
+    /// There is none, or it can't be read.
+    Missing,
+    /// It is not from the present CA, or its key doesn't belong to it.
+    Unsound,
+    /// Its names are not the wanted ones.
+    Names,
+    /// A third of its life or less is left.
+    Expiring,
+    /// `spec.rotation.requestedAt` is later than its issue.
+    Requested,
+}
+
+impl fmt::Display for IssueReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there was none",
+            Self::Unsound => "the old one was not from the present CA",
+            Self::Names => "its names changed",
+            Self::Expiring => "the old one had a third of its life left",
+            Self::Requested => "rotation.requestedAt asked for it",
+        })
+    }
+}
+
+/// The selected pods, judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodsPlan {
+    /// By name. Pods that ended are not among them.
+    pub pods: Vec<PodPlan>,
+    /// Pods that the selector selects but that belong to an older lock: pod and lock.
+    pub lost: Vec<(String, String)>,
+}
+
+/// One selected pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPlan {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Who controls it.
+    pub owner: Option<Owner>,
+    /// How it stands.
+    pub state: PodState,
+}
+
+/// How one selected pod stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodState {
+    /// Behind the lock, with the configuration asked for, by its own word.
+    Current,
+    /// Behind the lock, which has not yet loaded the configuration (its last good one stays in force).
+    Outdated {
+        /// What its sidecar says against the newest files, or why it can't be asked.
+        why: String,
+    },
+    /// It runs without the lock.
+    Unguarded {
+        /// Why, in words.
+        why: String,
+        /// It was created after the lock was armed, so it slipped in: it is evicted at once.
+        slipped_in: bool,
+    },
+    /// It runs without the lock and can't be injected at all: host network, Windows, a mirror pod.
+    Unprotectable {
+        /// Why, in words.
+        why: String,
+    },
+    /// Behind the lock and going: neither counted as current nor waited for.
+    Leaving,
+}
+
+impl PodsPlan {
+    /// Selected pods that have not ended.
+    pub fn selected(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Those behind the lock.
+    pub fn guarded(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.state.guarded()).count()
+    }
+
+    /// Those that loaded the configuration.
+    pub fn current(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.state == PodState::Current).count()
+    }
+
+    /// Those without the lock, with the reason.
+    pub fn unguarded(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
+        self.pods.iter().filter_map(|pod| match &pod.state {
+            PodState::Unguarded { why, .. } | PodState::Unprotectable { why } => Some((pod, why.as_str())),
+            PodState::Current | PodState::Outdated { .. } | PodState::Leaving => None,
+        })
+    }
+
+    /// Those behind the lock with an older configuration, with the reason.
+    pub fn outdated(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
+        self.pods.iter().filter_map(|pod| match &pod.state {
+            PodState::Outdated { why } => Some((pod, why.as_str())),
+            _ => None,
+        })
+    }
+}
+
+impl PodState {
+    /// Whether the lock is in front of it.
+    pub fn guarded(&self) -> bool {
+        matches!(self, Self::Current | Self::Outdated { .. } | Self::Leaving)
+    }
+}
+
+/// What is to be deleted; only what is ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// The lock's Secret: no trust, and no pod mounts it.
+    pub lock_secret: bool,
+    /// The admission policy and its Binding.
+    pub admission: bool,
+    /// Outputs for gateways, each with the namespace that it lies in.
+    pub keys: BTreeSet<(KeyId, String)>,
+}
