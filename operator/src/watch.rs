@@ -1,0 +1,139 @@
+//! What wakes what: the watches, the stores that they keep, and the locks that each change touches.
+
+use std::sync::{Arc, OnceLock};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::{Writer, WriterDropped};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
+use postern_crds::{ApiRoute, BackendTrust};
+
+pub mod feed;
+pub mod lean;
+pub mod queue;
+pub mod touched;
+
+pub use queue::{Next, Queue, Waker};
+
+use crate::inputs::{Injection, LockKey};
+use crate::watch::lean::{LeanNamespace, LeanPod};
+
+/// What the operator knows of the cluster without asking. Cloning shares it.
+#[derive(Clone)]
+pub struct Stores {
+    /// All locks.
+    pub trusts: Store<BackendTrust>,
+    /// All keys.
+    pub routes: Store<ApiRoute>,
+    /// All Services.
+    pub services: Store<Service>,
+    /// All namespaces, by name and labels.
+    pub namespaces: Store<LeanNamespace>,
+    /// All pods, as the few fields that are used.
+    pub pods: Store<LeanPod>,
+}
+
+impl Stores {
+    /// Waits until every store has been filled once.
+    pub async fn ready(&self) -> Result<(), WriterDropped> {
+        self.trusts.wait_until_ready().await?;
+        self.routes.wait_until_ready().await?;
+        self.services.wait_until_ready().await?;
+        self.namespaces.wait_until_ready().await?;
+        self.pods.wait_until_ready().await
+    }
+}
+
+/// The watches, not yet running.
+pub struct Watches {
+    client: Client,
+    stores: Stores,
+    trusts: Writer<BackendTrust>,
+    routes: Writer<ApiRoute>,
+    services: Writer<Service>,
+    namespaces: Writer<LeanNamespace>,
+    pods: Writer<LeanPod>,
+    waker: Arc<OnceLock<Waker>>,
+}
+
+impl Watches {
+    /// Watches over the whole cluster.
+    pub fn new(client: Client) -> Self {
+        let (trusts, routes, services, namespaces, pods) =
+            (Writer::default(), Writer::default(), Writer::default(), Writer::default(), Writer::default());
+        let stores = Stores {
+            trusts: trusts.as_reader(),
+            routes: routes.as_reader(),
+            services: services.as_reader(),
+            namespaces: namespaces.as_reader(),
+            pods: pods.as_reader(),
+        };
+        Self { client, stores, trusts, routes, services, namespaces, pods, waker: Arc::default() }
+    }
+
+    /// The stores that the watches fill.
+    pub fn stores(&self) -> Stores {
+        self.stores.clone()
+    }
+
+    /// Where the leader puts its queue; before that, changes only go to the stores.
+    pub fn waker(&self) -> Arc<OnceLock<Waker>> {
+        self.waker.clone()
+    }
+
+    /// Watches for ever. `judge` says whether and for which lock a pod is injected.
+    pub async fn run(self, judge: impl Fn(&Pod) -> Injection) {
+        let Self { client, stores, trusts, routes, services, namespaces, pods, waker } = self;
+        let wake = |keys: Vec<LockKey>| {
+            if let Some(waker) = waker.get() {
+                keys.into_iter().for_each(|key| waker.wake(key));
+            }
+        };
+        let config = watcher::Config::default;
+        tokio::join!(
+            feed::follow(
+                feed::events(Api::all(client.clone()), config()).map(feed::slim),
+                trusts,
+                |trust: &BackendTrust| (
+                    trust.meta().uid.clone(),
+                    trust.meta().deletion_timestamp.is_some(),
+                    trust.spec.clone()
+                ),
+                |change| wake(touched::by_trust(&change, &stores.trusts.state())),
+            ),
+            feed::follow(
+                feed::events(Api::all(client.clone()), config()).map(feed::slim),
+                routes,
+                |route: &ApiRoute| (
+                    route.meta().uid.clone(),
+                    route.meta().deletion_timestamp.is_some(),
+                    route.spec.clone()
+                ),
+                |change| wake(touched::by_route(&change)),
+            ),
+            feed::follow(
+                feed::events(Api::all(client.clone()), config()).map(feed::slim),
+                services,
+                |service: &Service| service.spec.clone(),
+                |change| wake(touched::by_service(&change, &stores.routes.state())),
+            ),
+            feed::follow(
+                feed::events(Api::all(client.clone()), config()).map(feed::slim),
+                namespaces,
+                |namespace: &LeanNamespace| {
+                    (namespace.metadata.labels.clone(), namespace.metadata.deletion_timestamp.is_some())
+                },
+                |change| wake(touched::by_namespace(&change, &stores.trusts.state(), &stores.routes.state())),
+            ),
+            feed::follow(
+                feed::events::<Pod>(Api::all(client.clone()), config())
+                    .map(|event| feed::convert(event, |pod| LeanPod::new(pod, judge(pod)))),
+                pods,
+                LeanPod::matters,
+                |change| wake(touched::by_pod(&change, &stores.trusts.state())),
+            ),
+        );
+    }
+}
