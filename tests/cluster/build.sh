@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds what the cluster is made of into the cache. Each part is keyed by what
 # it is built from; a second run has nothing to do.
-#   build.sh [PART...]    parts: packages kubernetes coredns helm pause
+#   build.sh [PART...]    parts: packages kubernetes coredns helm pause, and
+#                         servers, of which tests/images makes images
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 . "$CLUSTER_DIR/debian.sh"
@@ -13,11 +14,13 @@ ALL=(packages kubernetes coredns helm pause)
 KUBERNETES=1.36.3
 HELM=4.3.1
 LIBC_OF_HOST='libc6_*'   # runc re-executes itself, so it takes the host's loader and C library
+SERVER_PACKAGES=(nginx libnginx-mod-stream lighttpd busybox-static)
 DEBIAN_PACKAGES=(etcd-server containerd runc containernetworking-plugins nftables buildah)
 
 release() { (. /etc/os-release && echo "$ID $VERSION_ID $(uname -m)"); }
 
 key_packages()   { { release; echo "${DEBIAN_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
+key_servers()    { { release; echo "${SERVER_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
 key_kubernetes() { { go_flags; go version; cat "$CLUSTER_DIR"/kubernetes/go.*; } | key_of -; }
 key_coredns()    { { go version; cat "$CLUSTER_DIR"/coredns/*; } | key_of -; }
 key_helm()       { { go version; helm_flags; cat "$CLUSTER_DIR"/helm/go.*; } | key_of -; }
@@ -31,6 +34,7 @@ go_flags() {
 helm_flags() { echo "-s -w -X helm.sh/helm/v4/internal/version.version=v$HELM"; }
 
 make_packages() { debian_root "$1/root" "$LIBC_OF_HOST" "${DEBIAN_PACKAGES[@]}"; }
+make_servers() { debian_root "$1/root" '' "${SERVER_PACKAGES[@]}"; }
 make_kubernetes() { go_tools "$CLUSTER_DIR/kubernetes" "$(go_flags)" "$1/" tool; }
 make_coredns() { go_tools "$CLUSTER_DIR/coredns" "-s -w" "$1/coredns" .; }
 make_helm() { go_tools "$CLUSTER_DIR/helm" "$(helm_flags)" "$1/helm" tool; }
@@ -44,11 +48,12 @@ go_tools() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags "$2" -o "$3" 
 describe() {
   case $1 in
     packages) echo "fetching etcd, containerd, runc, CNI plugins, nftables and buildah from Debian (85 MB)" ;;
+    servers) echo "fetching nginx, lighttpd and busybox from Debian (40 MB)" ;;
     kubernetes) echo "building Kubernetes $KUBERNETES from its Go module (8 min on 2 cores)" ;;
     coredns) echo "building CoreDNS (3 min on 2 cores)" ;;
     helm) echo "building Helm $HELM (3 min on 2 cores)" ;;
     pause) echo "building the pods' pause process" ;;
-    *) die "there is no part '$1': the parts are ${ALL[*]}" ;;
+    *) die "there is no part '$1': the parts are ${ALL[*]} servers" ;;
   esac
 }
 
@@ -62,6 +67,7 @@ link_part() {
       for tool in bin/{etcd,containerd,containerd-shim-runc-v2,ctr,buildah} sbin/{runc,nft}; do
         ln -sf "$PARTS/root/usr/$tool" "$PARTS/sbin/"
       done ;;
+    servers) ln -sfn "$dir/root" "$PARTS/servers" ;;
     pause) ln -sf "$dir/pause.tar" "$PARTS/pause.tar" ;;
     *) find "$dir" -maxdepth 1 -type f -exec ln -sf -t "$PARTS/bin" {} + ;;
   esac

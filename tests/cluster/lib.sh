@@ -79,7 +79,7 @@ cgroup_roots() {
   local mount
   if cgroup_v2; then printf '/sys/fs/cgroup/%s\n' "$NAME"; return; fi
   while read -r _ mount type _; do
-    [ "$type" = cgroup ] && printf '%s/%s\n' "$mount" "$NAME"
+    [[ $type == cgroup* ]] && printf '%s/%s\n' "$mount" "$NAME"
   done < /proc/mounts
 }
 
