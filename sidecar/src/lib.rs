@@ -4,8 +4,11 @@
 //! function; [`forward`] takes the permit that it gives, so that nothing can be forwarded unauthorised.
 
 pub mod authorize;
+pub mod generation;
+pub mod identify;
 pub mod original_destination;
 pub mod own_addresses;
 pub mod probes;
 pub mod readiness;
 pub mod redirect;
+pub mod tls;

@@ -1,0 +1,201 @@
+//! TLS 1.3 with a client certificate demanded, and nothing remembered between connections.
+//!
+//! A resumed session would carry over a chain that was checked under an older policy, so there are no
+//! tickets, no session storage and no early data.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::authorize::Code;
+use crate::identify::{Caller, Refusal};
+
+/// Decides on the chain that a handshake presents.
+pub trait Admission: std::fmt::Debug + Send + Sync {
+    /// The caller, if the handshake may succeed.
+    ///
+    /// # Errors
+    /// What is wrong, for the log; the caller sees an alert.
+    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Box<Refusal>>;
+
+    /// Names of authorities, for callers that hold several certificates.
+    fn hints(&self) -> Vec<DistinguishedName>;
+}
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub enum HandshakeError {
+    /// Refused, or impossible.
+    Refused(Box<Refusal>),
+    /// The caller went away before it had said anything of use.
+    Closed,
+}
+
+/// A server's configuration; `alpn` in order of preference, empty for ports without negotiation.
+///
+/// # Errors
+/// If the provider knows no TLS 1.3.
+pub fn server_config(
+    provider: &Arc<CryptoProvider>,
+    certificate: Arc<dyn ResolvesServerCert>,
+    admission: Arc<dyn Admission>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, Error> {
+    let verifier = Verifier { provider: Arc::clone(provider), hints: admission.hints(), admission };
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(certificate);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+thread_local! {
+    /// What [`Verifier`] decided during the poll that is running on this thread.
+    ///
+    /// rustls hands a verifier no connection, and takes no answer from it but yes or an alert. A poll runs
+    /// from its start to its end on one thread, so the answer is taken out right after each poll.
+    static DECIDED: RefCell<Option<Result<Caller, Box<Refusal>>>> = const { RefCell::new(None) };
+}
+
+/// Performs a handshake within `limit`.
+///
+/// # Errors
+/// [`HandshakeError`].
+pub async fn accept<IO>(
+    config: Arc<ServerConfig>,
+    stream: IO,
+    limit: Duration,
+) -> Result<(TlsStream<IO>, Caller), HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut decided = None;
+    let mut handshake = pin!(TlsAcceptor::from(config).accept(stream));
+    let outcome = tokio::time::timeout(
+        limit,
+        poll_fn(|context| {
+            let polled = handshake.as_mut().poll(context);
+            if let Some(decision) = DECIDED.take() {
+                decided = Some(decision);
+            }
+            polled
+        }),
+    )
+    .await;
+    match (outcome, decided) {
+        // The signature over the handshake, which follows the certificate, has been checked by now.
+        (Ok(Ok(stream)), Some(Ok(caller))) => Ok((stream, caller)),
+        (_, Some(Err(refusal))) => Err(HandshakeError::Refused(refusal)),
+        (Ok(Err(error)), _) => Err(explain(&error)),
+        (Err(_), _) => {
+            let reason = format!("the handshake was not complete after {} s", limit.as_secs());
+            Err(HandshakeError::Refused(Refusal::bare(Code::HandshakeTimeout, reason)))
+        }
+        (Ok(Ok(_)), None) => {
+            Err(HandshakeError::Refused(Refusal::bare(Code::NoCertificate, "no certificate was looked at")))
+        }
+    }
+}
+
+fn explain(error: &io::Error) -> HandshakeError {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return HandshakeError::Closed;
+    };
+    HandshakeError::Refused(match tls {
+        Error::NoCertificatesPresented => {
+            Refusal::bare(Code::NoCertificate, "no client certificate was presented")
+        }
+        Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+            Refusal::bare(Code::PlaintextRefused, "the first bytes are no TLS, and this port has a lock")
+        }
+        Error::AlertReceived(alert) => {
+            Refusal::bare(Code::HandshakeFailed, format!("the caller broke off with the alert {alert:?}"))
+        }
+        other => Refusal::bare(Code::HandshakeFailed, other.to_string()),
+    })
+}
+
+/// Asks [`Admission`], and translates a refusal into the alert that comes closest.
+#[derive(Debug)]
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    admission: Arc<dyn Admission>,
+    hints: Vec<DistinguishedName>,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let mut chain = vec![end_entity.clone()];
+        chain.extend_from_slice(intermediates);
+        let decision = self.admission.admit(&chain, now);
+        let answer = match &decision {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(refusal) => Err(Error::InvalidCertificate(alert(refusal.denial.code))),
+        };
+        DECIDED.set(Some(decision));
+        answer
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn alert(code: Code) -> CertificateError {
+    match code {
+        Code::Expired => CertificateError::Expired,
+        Code::NotYetValid => CertificateError::NotValidYet,
+        Code::SelfSigned | Code::UnknownIssuer | Code::ForgedIssuer | Code::ServerAuthority => {
+            CertificateError::UnknownIssuer
+        }
+        Code::NotForClients | Code::AuthorityAsClient => CertificateError::InvalidPurpose,
+        Code::MalformedCertificate => CertificateError::BadEncoding,
+        _ => CertificateError::ApplicationVerificationFailure,
+    }
+}
