@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod config;
 pub mod health;
+pub mod injection;
 pub mod inputs;
 pub mod leader;
 pub mod metrics;

@@ -1,0 +1,180 @@
+//! What a guarded pod must not have, because it would reach around the lock or into the sidecar (SECURITY 4
+//! and 8). The admission policy refuses the same; the webhook says so first and in more words.
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use postern_config::layout;
+
+use super::structure::{self, Defect};
+use super::{injected_container, injected_volume, reserved};
+
+/// Capabilities with which a container could change the pod's firewall, read its packets, or reach into the
+/// sidecar or the node. As the container runtime does, compare without regard to case and a `CAP_` in front.
+pub const CAPABILITIES: [&str; 11] = [
+    "ALL",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "DAC_READ_SEARCH",
+    "NET_ADMIN",
+    "NET_RAW",
+    "PERFMON",
+    "SYS_ADMIN",
+    "SYS_MODULE",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+];
+
+/// Annotation by which a kubelet marks the mirror of a static pod.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// Why a pod can't be guarded; each says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// `hostNetwork`, `hostPID` or `shareProcessNamespace`.
+    #[error("the pod sets {0}, with which it cannot be guarded: leave it out")]
+    Shares(&'static str),
+    /// A Windows pod.
+    #[error("the pod is for Windows, which Postern cannot guard: choose pods for Linux in podSelector")]
+    Windows,
+    /// The mirror of a kubelet's static pod.
+    #[error("a static pod cannot be guarded, since its kubelet starts it without admission")]
+    Mirror,
+    /// A container as privileged as the node.
+    #[error("container {0} is privileged and could remove the lock: leave securityContext.privileged out")]
+    Privileged(String),
+    /// A capability of [`CAPABILITIES`].
+    #[error("container {container} adds the capability {capability} and could remove the lock: leave it out")]
+    Capability {
+        /// The container.
+        container: String,
+        /// The capability as written.
+        capability: String,
+    },
+    /// The sidecar's user id.
+    #[error("{0} runs as user 15100, which is Postern's own: choose another runAsUser")]
+    User(String),
+    /// A name that begins with `postern-`.
+    #[error("the {kind} name {name} begins with postern-, which is kept for Postern: choose another name")]
+    ReservedName {
+        /// `container` or `volume`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A mount of one of Postern's volumes.
+    #[error("container {container} mounts the volume {volume}, which is Postern's own: leave the mount out")]
+    Mount {
+        /// The container.
+        container: String,
+        /// The volume.
+        volume: String,
+    },
+    /// The lock's Secret, by another way than the injected volume.
+    #[error("{reader} reads the Secret {secret}, which is the sidecar's alone: leave it out")]
+    LockSecret {
+        /// The container or volume.
+        reader: String,
+        /// The Secret.
+        secret: String,
+    },
+    /// A container port that is the sidecar's.
+    #[error("container {container} declares port {port}, which is Postern's own: choose another port")]
+    Port {
+        /// The container.
+        container: String,
+        /// The port.
+        port: i32,
+    },
+}
+
+/// The first thing in `pod` that rules a lock out. What injection overwrites is not looked at.
+///
+/// # Errors
+/// That thing.
+pub fn check(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
+    let annotations = pod.metadata.annotations.as_ref();
+    if annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION)) {
+        return Err(Forbidden::Mirror);
+    }
+    let Some(spec) = &pod.spec else { return Ok(()) };
+    if let Err(Defect::Shares(field)) = structure::shared(spec) {
+        return Err(Forbidden::Shares(field));
+    }
+    if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+        return Err(Forbidden::Windows);
+    }
+    let user = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    if user == Some(layout::SIDECAR_UID) {
+        return Err(Forbidden::User("the pod".to_owned()));
+    }
+    let secret = layout::secret_name(trust);
+    for volume in spec.volumes.iter().flatten() {
+        check_volume(volume, &secret)?;
+    }
+    application_containers(spec).try_for_each(|container| check_container(container, &secret))
+}
+
+/// All containers but the two that injection overwrites.
+fn application_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    let init = spec.init_containers.iter().flatten().filter(|container| !injected_container(&container.name));
+    spec.containers.iter().chain(init)
+}
+
+fn check_volume(volume: &Volume, secret: &str) -> Result<(), Forbidden> {
+    if injected_volume(&volume.name) {
+        return Ok(());
+    }
+    if reserved(&volume.name) {
+        return Err(Forbidden::ReservedName { kind: "volume", name: volume.name.clone() });
+    }
+    let direct = volume.secret.as_ref().and_then(|source| source.secret_name.as_deref());
+    let projected = volume.projected.iter().flat_map(|source| source.sources.iter().flatten());
+    let mut names = projected.filter_map(|source| source.secret.as_ref()).map(|source| source.name.as_str());
+    if direct == Some(secret) || names.any(|name| name == secret) {
+        let reader = format!("volume {}", volume.name);
+        return Err(Forbidden::LockSecret { reader, secret: secret.to_owned() });
+    }
+    Ok(())
+}
+
+fn check_container(container: &Container, secret: &str) -> Result<(), Forbidden> {
+    let name = || container.name.clone();
+    if reserved(&container.name) {
+        return Err(Forbidden::ReservedName { kind: "container", name: name() });
+    }
+    if let Some(context) = &container.security_context {
+        if context.privileged == Some(true) {
+            return Err(Forbidden::Privileged(name()));
+        }
+        if context.run_as_user == Some(layout::SIDECAR_UID) {
+            return Err(Forbidden::User(format!("container {}", container.name)));
+        }
+        let added = context.capabilities.as_ref().and_then(|all| all.add.as_deref()).unwrap_or_default();
+        if let Some(capability) = added.iter().find(|one| dangerous(one)) {
+            return Err(Forbidden::Capability { container: name(), capability: capability.clone() });
+        }
+    }
+    if let Some(mount) = container.volume_mounts.iter().flatten().find(|mount| reserved(&mount.name)) {
+        return Err(Forbidden::Mount { container: name(), volume: mount.name.clone() });
+    }
+    if reads_secret(container, secret) {
+        let reader = format!("container {}", container.name);
+        return Err(Forbidden::LockSecret { reader, secret: secret.to_owned() });
+    }
+    let own = |port: i32| u16::try_from(port).is_ok_and(|port| layout::OWN_PORTS.contains(&port));
+    match container.ports.iter().flatten().find(|port| own(port.container_port)) {
+        Some(port) => Err(Forbidden::Port { container: name(), port: port.container_port }),
+        None => Ok(()),
+    }
+}
+
+fn dangerous(capability: &str) -> bool {
+    let upper = capability.to_uppercase();
+    CAPABILITIES.contains(&upper.strip_prefix("CAP_").unwrap_or(&upper))
+}
+
+fn reads_secret(container: &Container, secret: &str) -> bool {
+    let from = container.env_from.iter().flatten().filter_map(|source| source.secret_ref.as_ref());
+    let values = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
+    let keys = values.filter_map(|source| source.secret_key_ref.as_ref());
+    from.map(|source| &source.name).chain(keys.map(|source| &source.name)).any(|name| name == secret)
+}

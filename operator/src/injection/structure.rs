@@ -1,0 +1,160 @@
+//! Whether a pod is guarded, judged by its structure: position, image, arguments, user, volumes, environment.
+//! Annotations and labels say nothing here. The admission policy asks the same (`render::admission`).
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use postern_config::layout;
+
+use super::{InjectionSpec, injected_container};
+
+/// What is accepted beyond the literals of [`super::containers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The sidecar's image that is injected now.
+    pub current_image: String,
+    /// The one before, which pods that run may still have.
+    pub previous_image: Option<String>,
+    /// As [`InjectionSpec::verify_keys`].
+    pub verify_keys: Vec<String>,
+}
+
+/// A guarded pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// The `BackendTrust` of the pod's namespace that it is injected for.
+    pub trust: String,
+    /// Whether it runs the image that is injected now.
+    pub current_image: bool,
+}
+
+/// Why a pod counts as not guarded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Defect {
+    /// The two containers are not there, or not in front.
+    #[error("its first init containers are not postern-redirect and postern-sidecar: it was not injected")]
+    NotInjected,
+    /// Their image is neither of the accepted ones.
+    #[error(
+        "{container} runs the image {image:?}, which is not Postern's (or older than the previous release)"
+    )]
+    Image {
+        /// The container.
+        container: &'static str,
+        /// Its image.
+        image: String,
+    },
+    /// A part differs from what is injected.
+    #[error("{container} is not as injected: its {field} differs")]
+    Container {
+        /// The container.
+        container: &'static str,
+        /// The field, as in YAML.
+        field: &'static str,
+    },
+    /// A volume of the two differs from what is injected, or is missing.
+    #[error("the volume {0} is not as injected")]
+    Volume(String),
+    /// The pod shares what would let others reach into the sidecar.
+    #[error("the pod sets {0}")]
+    Shares(&'static str),
+}
+
+impl Accepted {
+    /// The lock that guards `pod`, by structure.
+    ///
+    /// # Errors
+    /// The first difference from an injected pod.
+    pub fn guarded_by(&self, pod: &Pod) -> Result<Guarded, Defect> {
+        let spec = pod.spec.as_ref().ok_or(Defect::NotInjected)?;
+        let init = spec.init_containers.as_deref().unwrap_or_default();
+        let [redirect, sidecar, others @ ..] = init else {
+            return Err(Defect::NotInjected);
+        };
+        if redirect.name != layout::REDIRECT_CONTAINER
+            || sidecar.name != layout::SIDECAR_CONTAINER
+            || others.iter().any(|other| injected_container(&other.name))
+        {
+            return Err(Defect::NotInjected);
+        }
+        shared(spec)?;
+
+        let args = sidecar.args.as_deref().unwrap_or_default();
+        let trust = args.iter().find_map(|arg| arg.strip_prefix("--trust=")).unwrap_or_default().to_owned();
+        let expected = InjectionSpec {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            trust: trust.clone(),
+            verify_keys: self.verify_keys.clone(),
+            image: String::new(),
+            pull_policy: String::new(),
+            resources: ResourceRequirements::default(),
+        };
+        let [expected_redirect, expected_sidecar] = expected.containers();
+        let redirect_current = self.image_is_current(layout::REDIRECT_CONTAINER, redirect)?;
+        let sidecar_current = self.image_is_current(layout::SIDECAR_CONTAINER, sidecar)?;
+        compare(layout::REDIRECT_CONTAINER, redirect, &expected_redirect)?;
+        compare(layout::SIDECAR_CONTAINER, sidecar, &expected_sidecar)?;
+        for expected in expected.volumes() {
+            if !spec.volumes.iter().flatten().any(|volume| *volume == expected) {
+                return Err(Defect::Volume(expected.name));
+            }
+        }
+        Ok(Guarded { trust, current_image: redirect_current && sidecar_current })
+    }
+
+    fn image_is_current(&self, name: &'static str, container: &Container) -> Result<bool, Defect> {
+        let image = container.image.as_deref().unwrap_or_default();
+        if image == self.current_image {
+            Ok(true)
+        } else if Some(image) == self.previous_image.as_deref() {
+            Ok(false)
+        } else {
+            Err(Defect::Image { container: name, image: image.to_owned() })
+        }
+    }
+}
+
+/// What no guarded pod may share with its node or among its containers.
+pub(super) fn shared(spec: &PodSpec) -> Result<(), Defect> {
+    for (set, field) in [
+        (spec.host_network, "hostNetwork"),
+        (spec.host_pid, "hostPID"),
+        (spec.share_process_namespace, "shareProcessNamespace"),
+    ] {
+        if set == Some(true) {
+            return Err(Defect::Shares(field));
+        }
+    }
+    Ok(())
+}
+
+/// Everything but the image (judged apart), resources and pull policy (quotas and other admission controllers
+/// may change them, and neither opens anything), and the resize policy, which the API server fills in.
+fn compare(name: &'static str, actual: &Container, expected: &Container) -> Result<(), Defect> {
+    let differs = |field| Err(Defect::Container { container: name, field });
+    macro_rules! equal {
+        ($($field:ident as $name:literal),* $(,)?) => {$(
+            if actual.$field != expected.$field { return differs($name); }
+        )*};
+    }
+    equal!(
+        args as "args",
+        command as "command",
+        env as "env",
+        env_from as "envFrom",
+        lifecycle as "lifecycle",
+        liveness_probe as "livenessProbe",
+        ports as "ports",
+        readiness_probe as "readinessProbe",
+        restart_policy as "restartPolicy",
+        security_context as "securityContext",
+        startup_probe as "startupProbe",
+        stdin as "stdin",
+        stdin_once as "stdinOnce",
+        termination_message_path as "terminationMessagePath",
+        termination_message_policy as "terminationMessagePolicy",
+        tty as "tty",
+        volume_devices as "volumeDevices",
+        volume_mounts as "volumeMounts",
+        working_dir as "workingDir",
+    );
+    Ok(())
+}
