@@ -139,7 +139,7 @@ pub enum UpdateStrategyType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rotation {
-    /// What was issued before this time, for the backend and for the gateways of its ApiRoutes, is replaced now.
+    /// What was issued before this time, for the backend and for the gateways with a key to it, is replaced now.
     /// RFC 3339; write the present time.
     #[schemars(schema_with = "schema::time")]
     pub requested_at: Time,
@@ -163,7 +163,7 @@ pub struct BackendTrustStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::TEXT))]
     pub config_hash: Option<String>,
-    /// How many accepted ApiRoutes name this lock.
+    /// How many accepted keys (ApiRoute) fit this lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_routes: Option<i32>,
     /// The selected pods.

@@ -24,3 +24,6 @@ pub use selector::{LabelRequirement, PodSelector, SelectorOperator};
 pub const GROUP: &str = "postern.dev";
 /// The API version.
 pub const VERSION: &str = "v1alpha1";
+
+#[cfg(test)]
+mod tests;

@@ -90,13 +90,14 @@ pub(crate) fn container_port(_: &mut SchemaGenerator) -> Schema {
         "maximum": 65535,
         "x-kubernetes-validations": [
             {
-                "rule": "type(self) == int || (self.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') \
-                         && self.matches(r'[a-z]') && !self.contains('--'))",
+                "rule": "string(self).matches('^[0-9]+$') ? self != string(self) : \
+                         string(self).matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') \
+                         && string(self).matches('[a-z]') && !string(self).contains('--')",
                 "message": "write the port's number without quotes, or the name of a container port: lower-case \
                             letters, digits and single '-', with at least one letter",
             },
             {
-                "rule": "type(self) != int || !(self in [15100, 15110, 15120, 15130])",
+                "rule": "!(string(self) in ['15100', '15110', '15120', '15130'])",
                 "message": "the ports 15100, 15110, 15120 and 15130 are the sidecar's own: \
                             let the application listen on another port and name that one",
             },
@@ -230,21 +231,21 @@ pub(crate) fn path(_: &mut SchemaGenerator) -> Schema {
         &[
             ("self.startsWith('/')".to_owned(), "write a path that begins with '/'"),
             (
-                "!self.contains('//') && !self.matches(r'/[.][.]?(/|$)')".to_owned(),
-                "write the path without empty segments ('//') and without '.' and '..' segments: \
-                 requests that have them are refused",
+                "!self.contains('//') && !self.matches('/[.][.]?(/|;|$)')".to_owned(),
+                "write the path as a server resolves it, without empty segments ('//') and without '.' and '..'",
             ),
             (
                 "!self.contains('#') && !self.contains('?')".to_owned(),
                 "write the path alone, without '?' and '#' and what follows them",
             ),
             (
-                "!self.matches(r'%(2[fF]|5[cC]|00|25)')".to_owned(),
-                "%2F, %5C, %00 and %25 stand for '/', '\\', NUL and '%', and requests that have them are refused: \
-                 write a path without them",
+                "!self.matches('%(2[fF]|5[cC]|23|25|[01][0-9a-fA-F]|7[fF])')".to_owned(),
+                "the sidecar refuses requests with an encoded slash, backslash, '#', '%' or control character: \
+                 write a path without %2F, %5C, %23, %25, %00 and their like",
             ),
             (
-                r#"self.matches(r"^([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9A-F]{2})*$")"#.to_owned(),
+                r#"self.matches("^([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9A-F]{2})*$") && !self.matches('%(2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])')"#
+                    .to_owned(),
                 "write letters, digits and -._~!$&'()*+,;=:@/ as they are, and any other character \
                  as '%' with two upper-case hexadecimal digits",
             ),

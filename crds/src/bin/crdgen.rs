@@ -83,3 +83,14 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_files_are_as_generated() {
+        assert!(
+            super::check().unwrap(),
+            "run `cargo run -p postern-crds --bin crdgen` and commit what it writes"
+        );
+    }
+}
