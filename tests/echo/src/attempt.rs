@@ -81,6 +81,17 @@ pub enum Payload {
     },
 }
 
+/// A try that was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Our end of the connection, if there was one; by it the sidecar's log names us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<std::net::SocketAddr>,
+}
+
 /// How a try ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]

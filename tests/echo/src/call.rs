@@ -23,11 +23,11 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
 
-use crate::attempt::{Attempt, Outcome, Payload};
+use crate::attempt::{Attempt, Made, Outcome, Payload};
 use crate::tls;
 use persevering::Persevering;
 
-/// Reads a list of [`Attempt`]s, prints the list of [`Outcome`]s.
+/// Reads a list of [`Attempt`]s, prints the list of [`Made`]s.
 ///
 /// # Errors
 /// If standard input holds no such list.
@@ -41,33 +41,42 @@ pub async fn from_stdin() -> std::io::Result<()> {
 }
 
 /// Where an attempt stands, so that a time-out can say what it waited for.
-type Stage = Rc<RefCell<&'static str>>;
-
-/// Makes one attempt. Runs inside a [`LocalSet`].
-pub async fn make(attempt: &Attempt) -> Outcome {
-    let stage: Stage = Rc::new(RefCell::new("name lookup"));
-    let limit = Duration::from_millis(attempt.timeout_ms);
-    match tokio::time::timeout(limit, run(attempt, &stage)).await {
-        Ok(Ok(outcome) | Err(outcome)) => outcome,
-        Err(_) => Outcome::Timeout { during: (*stage.borrow()).to_owned() },
-    }
+struct Progress {
+    stage: &'static str,
+    local: Option<SocketAddr>,
 }
 
-async fn run(attempt: &Attempt, stage: &Stage) -> Result<Outcome, Outcome> {
+type Shared = Rc<RefCell<Progress>>;
+
+/// Makes one attempt. Runs inside a [`LocalSet`].
+pub async fn make(attempt: &Attempt) -> Made {
+    let progress = Rc::new(RefCell::new(Progress { stage: "name lookup", local: None }));
+    let limit = Duration::from_millis(attempt.timeout_ms);
+    let result = tokio::time::timeout(limit, Box::pin(run(attempt, &progress))).await;
+    let Progress { stage, local } = *progress.borrow();
+    let outcome = match result {
+        Ok(Ok(outcome) | Err(outcome)) => outcome,
+        Err(_) => Outcome::Timeout { during: stage.to_owned() },
+    };
+    Made { outcome, local }
+}
+
+async fn run(attempt: &Attempt, progress: &Shared) -> Result<Outcome, Outcome> {
     let unreachable = |error: &std::io::Error| Outcome::Unreachable { error: error.to_string() };
     let address = resolve(&attempt.address, attempt.port).await.map_err(|error| unreachable(&error))?;
     if let Payload::Datagram { text } = &attempt.payload {
-        return datagram(address, text, stage).await;
+        return datagram(address, text, progress).await;
     }
-    stage.replace("TCP connection");
+    progress.borrow_mut().stage = "TCP connection";
     let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => Outcome::Refused,
         ErrorKind::ConnectionReset => Outcome::Reset,
         _ => unreachable(&error),
     })?;
+    progress.borrow_mut().local = stream.local_addr().ok();
     let _ = stream.set_nodelay(true);
-    let Some(tls) = &attempt.tls else { return exchange(stream, attempt, stage).await };
-    stage.replace("TLS handshake");
+    let Some(tls) = &attempt.tls else { return exchange(stream, attempt, progress).await };
+    progress.borrow_mut().stage = "TLS handshake";
     let config = tls::client(tls).map_err(|error| Outcome::TlsError { error: error.to_string() })?;
     let name = match &tls.server_name {
         Some(name) => ServerName::try_from(name.clone())
@@ -75,7 +84,7 @@ async fn run(attempt: &Attempt, stage: &Stage) -> Result<Outcome, Outcome> {
         None => ServerName::from(address.ip()),
     };
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| broken(&e))?;
-    exchange(stream, attempt, stage).await
+    exchange(stream, attempt, progress).await
 }
 
 /// Understands `fe80::1%eth0`.
@@ -95,22 +104,22 @@ async fn resolve(host: &str, port: u16) -> std::io::Result<SocketAddr> {
         .ok_or_else(|| std::io::Error::other("the name has no address"))
 }
 
-async fn datagram(address: SocketAddr, text: &str, stage: &Stage) -> Result<Outcome, Outcome> {
+async fn datagram(address: SocketAddr, text: &str, progress: &Shared) -> Result<Outcome, Outcome> {
     let local: IpAddr = if address.is_ipv4() { [0, 0, 0, 0].into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((local, 0)).await.map_err(|e| broken(&e))?;
     socket.connect(address).await.map_err(|error| Outcome::Unreachable { error: error.to_string() })?;
     socket.send(text.as_bytes()).await.map_err(|e| broken(&e))?;
-    stage.replace("a datagram back");
+    progress.borrow_mut().stage = "a datagram back";
     let mut buffer = [0; 2048];
     let length = socket.recv(&mut buffer).await.map_err(|e| broken(&e))?;
     Ok(Outcome::Bytes { text: lossy(buffer.get(..length).unwrap_or_default()) })
 }
 
-async fn exchange<S>(stream: S, attempt: &Attempt, stage: &Stage) -> Result<Outcome, Outcome>
+async fn exchange<S>(stream: S, attempt: &Attempt, progress: &Shared) -> Result<Outcome, Outcome>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    stage.replace("an answer");
+    progress.borrow_mut().stage = "an answer";
     let (stream, alert) = Persevering::new(stream);
     let result = match &attempt.payload {
         Payload::Bytes { text } => bytes(stream, text).await,

@@ -76,7 +76,7 @@ pub async fn keep_up(load: Load, end: impl Future<Output = ()>) -> Totals {
         }
         let (attempt, totals) = (attempt.clone(), totals.clone());
         running.spawn_local(async move {
-            let outcome = call::make(&attempt).await;
+            let outcome = call::make(&attempt).await.outcome;
             let mut totals = totals.borrow_mut();
             totals.made += 1;
             if outcome.got_in() {

@@ -34,7 +34,7 @@ fn bytes() -> Payload {
 
 async fn made(attempt: Attempt) -> Outcome {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Box::pin(LocalSet::new().run_until(call::make(&attempt))).await
+    Box::pin(LocalSet::new().run_until(call::make(&attempt))).await.outcome
 }
 
 #[tokio::test]
