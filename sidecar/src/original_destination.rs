@@ -7,7 +7,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 /// The destination that the caller dialled, as connection tracking remembers it: `SO_ORIGINAL_DST`
-/// (linux/netfilter_ipv4.h) for IPv4, also on a dual-stack socket, and `IP6T_SO_ORIGINAL_DST`
+/// (`linux/netfilter_ipv4.h`) for IPv4, also on a dual-stack socket, and `IP6T_SO_ORIGINAL_DST`
 /// (`linux/netfilter_ipv6/ip6_tables.h`) for IPv6, with its scope if the address is link-local.
 ///
 /// A connection that was *not* redirected yields the address it came in on, so the caller must hold the

@@ -150,7 +150,9 @@ impl OwnAddresses {
         *read_at = Instant::now();
         match (self.source)() {
             Ok(snapshot) => self.current.store(snapshot.into()),
-            Err(error) => tracing::warn!(%error, "cannot list this pod's addresses; the last list stays in use"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot list this pod's addresses; the last list stays in use");
+            }
         }
     }
 
