@@ -2,10 +2,15 @@
 # Loads images into the running cluster's node.
 #   load-image.sh ARCHIVE...   docker or OCI archives
 #   load-image.sh --all        those that 'make images' built, unless loaded already
+#   load-image.sh --if-up      the same, if there is a cluster
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 need_root
-[ $# -gt 0 ] || die "usage: load-image.sh ARCHIVE... | --all"
+[ $# -gt 0 ] || die "usage: load-image.sh ARCHIVE... | --all | --if-up"
+if [ "$1" = --if-up ]; then
+  init_pid > /dev/null || exit 0
+  set -- --all
+fi
 init_pid > /dev/null || die "the cluster '$NAME' is not up: 'make cluster-up' starts it"
 
 load() {

@@ -50,11 +50,12 @@ start() {
   echo $! > "$RUN/pids/$1"
 }
 stop() {
+  if [ -n "${running[$1]:-}" ]; then
+    kill -KILL "${running[$1]}" 2> /dev/null || true
+    wait "${running[$1]}" 2> /dev/null || true
+    unset "running[$1]"
+  fi
   rm -f "$RUN/pids/$1"
-  [ -n "${running[$1]:-}" ] || return 0
-  kill -KILL "${running[$1]}" 2> /dev/null || true
-  wait "${running[$1]}" 2> /dev/null || true
-  unset "running[$1]"
 }
 
 hide_host_settings

@@ -1,0 +1,92 @@
+# `make` lists the targets. Each says what it is doing, and skips what is done.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+TARGET   ?= $(shell uname -m)-unknown-linux-gnu
+# How many of the tests on real pods run at a time.
+TEST_THREADS ?= 4
+CLUSTER  := tests/cluster
+IN       := $(if $(POSTERN_LOAD_IMAGE),,$(CLUSTER)/run.sh)
+IMAGES   := tests/images/build.sh
+
+# No dependency asks for the random source that this would build, slowly.
+export AWS_LC_SYS_NO_JITTER_ENTROPY := 1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: load ## a real Kubernetes, Postern on it, and the attempts to walk around the lock
+	cargo build --locked -p postern-tests --bin demo
+	$(IN) cargo run --locked --offline --quiet -p postern-tests --bin demo
+
+.PHONY: test
+test: lint check-generated licences unit e2e ## everything: what CI runs
+
+.PHONY: prerequisites
+prerequisites: ## install or name what this machine lacks
+	@tests/prerequisites.sh
+
+.PHONY: fmt
+fmt: ## format the Rust sources
+	cargo fmt --all
+
+.PHONY: lint
+lint: prerequisites ## rustfmt and clippy, without a warning
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: generate
+generate: ## write the CRDs, the reference page and the chart's copies from the Rust types
+	cargo run --locked --quiet -p postern-crds --bin crdgen
+
+.PHONY: check-generated
+check-generated: prerequisites ## fail if `make generate` would change a file
+	cargo run --locked --quiet -p postern-crds --bin crdgen -- --check
+
+.PHONY: licences
+licences: prerequisites ## check the licences of all dependencies
+	tests/licences.py --self-test
+	tests/licences.py
+
+.PHONY: unit
+unit: prerequisites ## unit and golden tests, without a cluster
+	cargo test --locked --workspace --exclude postern-tests
+
+.PHONY: e2e
+e2e: load ## the tests on real pods
+	cargo test --locked -p postern-tests --no-run
+	$(IN) cargo test --locked --offline -p postern-tests -- --test-threads=$(TEST_THREADS)
+
+.PHONY: binaries
+binaries: prerequisites
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(TARGET) \
+	  -p postern-operator -p postern-sidecar -p postern-echo
+
+.PHONY: images
+images: binaries ## build the images, and load them if the cluster is up
+	BINARIES=$(CURDIR)/target/$(TARGET)/release $(IMAGES)
+	$(CLUSTER)/load-image.sh --if-up
+
+# With POSTERN_LOAD_IMAGE and KUBECONFIG the tests run on the cluster that they
+# name (tests/cluster/README.md), otherwise on one of our own.
+.PHONY: load
+ifdef POSTERN_LOAD_IMAGE
+load: images
+	tests/images/load.sh
+else
+load: cluster-up images
+endif
+
+.PHONY: cluster-up
+cluster-up: prerequisites ## start a real Kubernetes in namespaces of its own
+	$(CLUSTER)/up.sh
+
+.PHONY: cluster-down
+cluster-down: ## end it and clear all that it left
+	$(CLUSTER)/down.sh
+
+.PHONY: cluster-check
+cluster-check: load ## ask the cluster for all that the tests need of one
+	$(IN) $(CLUSTER)/check.sh
