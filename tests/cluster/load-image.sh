@@ -8,7 +8,7 @@
 need_root
 [ $# -gt 0 ] || die "usage: load-image.sh ARCHIVE... | --all | --if-up"
 if [ "$1" = --if-up ]; then
-  init_pid > /dev/null || exit 0
+  if ! init_pid > /dev/null || api_only; then exit 0; fi
   set -- --all
 fi
 init_pid > /dev/null || die "the cluster '$NAME' is not up: 'make cluster-up' starts it"

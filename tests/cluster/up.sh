@@ -1,18 +1,28 @@
 #!/bin/bash
 # Brings the cluster up: from nothing to a Ready node, an answering DNS and
 # loaded images. A healthy one is left as it is; the rest of a dead one is cleared.
+#   up.sh               the whole of it
+#   up.sh --api-only    etcd and the API server, for tests that need no pods
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 . "$CLUSTER_DIR/config.sh"
 need_root
 
-"$CLUSTER_DIR/build.sh"
+case ${1:-} in
+  "") mode=whole parts=() ;;
+  --api-only) mode=api-only parts=(packages kubernetes) ;;
+  *) die "'$1' is not understood: up.sh takes nothing, or --api-only" ;;
+esac
+"$CLUSTER_DIR/build.sh" ${parts[@]+"${parts[@]}"}
 with_lock "cluster-$NAME"
 
-loaded() { "$CLUSTER_DIR/load-image.sh" --all 9>&-; }
+load_images() { "$CLUSTER_DIR/load-image.sh" --all 9>&-; }
 
 if healthy; then
-  loaded
+  if [ "$mode" = whole ] && api_only; then
+    die "the cluster '$NAME' is up without a node: 'tests/cluster/down.sh' ends it"
+  fi
+  api_only || load_images
   say "the cluster '$NAME' is up already"
   exit 0
 fi
@@ -60,22 +70,30 @@ trap explain ERR
 
 mkdir -p "$RUN"/{log,pids}
 mkfifo "$RUN/orders"
+[ "$mode" = whole ] || touch "$RUN/api-only"
 write_config
 make_cgroups
 start_node
-for component in etcd containerd kube-apiserver; do order start "$component"; done
-wait_for 20 "containerd's socket ($RUN/log/containerd.log says why)" in_node "$PARTS/sbin/ctr" version
-"$CLUSTER_DIR/load-image.sh" "$PARTS/pause.tar"
-loaded &
-images=$!
+order start etcd
+order start kube-apiserver
+if [ "$mode" = whole ]; then
+  order start containerd
+  wait_for 20 "containerd's socket ($RUN/log/containerd.log says why)" in_node "$PARTS/sbin/ctr" version
+  "$CLUSTER_DIR/load-image.sh" "$PARTS/pause.tar"
+  load_images &
+  images=$!
+fi
 wait_for 40 "the API server's port" in_net bash -c "< /dev/tcp/$NODE_IP/6443"
 wait_for 40 "the API server ($RUN/log/kube-apiserver.log says why)" kubectl get --raw /readyz
-for component in kube-controller-manager kube-scheduler kubelet kube-proxy; do order start "$component"; done
-kubectl create --validate=false -f "$CLUSTER_DIR/coredns.yaml" > /dev/null
-order start coredns
-wait_for 60 "a Ready node ($RUN/log/kubelet.log says why)" \
-  kubectl wait "node/$NODE_NAME" --for=condition=Ready --timeout=10s
-wait_for 30 "the cluster's DNS ($RUN/log/coredns.log says why)" dns_ready
-wait_for 30 "the ServiceAccount 'default'" kubectl get serviceaccount default
-wait "$images"
-say "the cluster '$NAME' is up: $(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN {printf "%.1f", b - a}') s; KUBECONFIG=$ADMIN_KUBECONFIG, in the network that tests/cluster/run.sh enters"
+if [ "$mode" = whole ]; then
+  for component in kube-controller-manager kube-scheduler kubelet kube-proxy; do order start "$component"; done
+  kubectl create --validate=false -f "$CLUSTER_DIR/coredns.yaml" > /dev/null
+  order start coredns
+  wait_for 60 "a Ready node ($RUN/log/kubelet.log says why)" \
+    kubectl wait "node/$NODE_NAME" --for=condition=Ready --timeout=10s
+  wait_for 30 "the cluster's DNS ($RUN/log/coredns.log says why)" dns_ready
+  wait_for 30 "the ServiceAccount 'default'" kubectl get serviceaccount default
+  wait "$images"
+fi
+took=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN {printf "%.1f", b - a}')
+say "the cluster '$NAME' is up after $took s; tests/cluster/run.sh COMMAND runs a command in its network"

@@ -39,7 +39,7 @@ key_of_image() {
     case $1 in
       operator | sidecar*) cat "$REPO/Dockerfile" "$(binary_of "$1")" ;;
       echo) cat "$own"/* "$(binary_of "$1")" ;;
-      *) cat "$own"/* "$IMAGES/rootfs.sh"; readlink "$PARTS/servers" ;;
+      *) cat "$own"/* "$IMAGES/rootfs.sh"; basename "$(dirname "$(readlink "$PARTS/servers")")" ;;
     esac
   } | key_of -
 }
