@@ -34,6 +34,13 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    /// A refusal.
+    pub fn new(condition: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { condition, reason, message: message.into() }
+    }
+}
+
 /// What is to be done about one lock.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -90,8 +97,8 @@ pub struct LockPlan {
     pub refusals: Vec<Refusal>,
     /// The lock as a whole makes no sense: its policy lets nobody in, and nothing is armed.
     pub closed: bool,
-    /// `spec.podSelector`.
-    pub selector: Selector,
+    /// `spec.podSelector`; absent if it makes no sense.
+    pub selector: Option<Selector>,
     /// The ports that the policy lists, for status.
     pub ports: Vec<PortPlan>,
     /// What a caller must show, for the column: `mTLS`, `mTLS +1 open`.
@@ -353,6 +360,8 @@ pub enum PodState {
         /// Why, in words.
         why: String,
     },
+    /// Injected, but no container has started yet: it accepts nothing, and is not waited for.
+    Starting,
     /// Behind the lock and going: neither counted as current nor waited for.
     Leaving,
 }
@@ -377,7 +386,7 @@ impl PodsPlan {
     pub fn unguarded(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
         self.pods.iter().filter_map(|pod| match &pod.state {
             PodState::Unguarded { why, .. } | PodState::Unprotectable { why } => Some((pod, why.as_str())),
-            PodState::Current | PodState::Outdated { .. } | PodState::Leaving => None,
+            PodState::Current | PodState::Outdated { .. } | PodState::Starting | PodState::Leaving => None,
         })
     }
 
@@ -393,7 +402,7 @@ impl PodsPlan {
 impl PodState {
     /// Whether the lock is in front of it.
     pub fn guarded(&self) -> bool {
-        matches!(self, Self::Current | Self::Outdated { .. } | Self::Leaving)
+        matches!(self, Self::Current | Self::Outdated { .. } | Self::Starting | Self::Leaving)
     }
 }
 

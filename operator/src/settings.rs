@@ -72,8 +72,8 @@ pub struct Gateway {
     pub namespace: Option<String>,
     /// Which namespaces may route through it.
     pub allowed: AllowedNamespaces,
-    /// Which host names a namespace may claim: exact names or `*.` and a suffix, by namespace. A namespace that
-    /// is not listed may claim any, unless the map has the key `*`, which stands for all that are not listed.
+    /// Which host names a namespace may claim: exact names or `*.` and a suffix, by namespace. Empty: every
+    /// namespace may claim any. Otherwise a namespace that is not listed may claim none.
     pub hostnames: BTreeMap<String, Vec<String>>,
 }
 

@@ -13,7 +13,7 @@ use postern_crds::{LabelRequirement, PodSelector, SelectorOperator};
 mod tests;
 
 /// A selector that could be read. Equality is that of the text, not of the meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     source: PodSelector,
     domains: BTreeMap<String, Domain>,

@@ -1,0 +1,183 @@
+//! When a leaf is issued, staged, handed over and forgotten.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use postern_config::bundle::Content;
+
+use crate::inputs::{Inputs, KeySecret, Leaf, LeafFacts, SubjectName};
+use crate::plan::{AuthorityKind, IssueReason, LeafPlan, LeafSpec};
+use crate::resolve::pods;
+use crate::settings::Lifetimes;
+
+#[cfg(test)]
+mod tests;
+
+/// How far `notBefore` lies before the issue, against clocks that go wrong.
+pub const BACKDATE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What to do with a leaf, and when the clock alone will change the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub plan: LeafPlan,
+    /// When to look again.
+    pub again_at: Option<Timestamp>,
+}
+
+/// What all decisions about leaves look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Now.
+    pub now: Timestamp,
+    /// The settings' lifetimes.
+    pub lifetimes: Lifetimes,
+    /// `spec.rotation.requestedAt`.
+    pub requested_at: Option<Timestamp>,
+}
+
+/// When a leaf was issued.
+pub fn issued_at(facts: &LeafFacts) -> Timestamp {
+    plus(facts.not_before, BACKDATE)
+}
+
+/// When a leaf is replaced: when a third of its life is left.
+pub fn renewal_time(facts: &LeafFacts) -> Timestamp {
+    plus(facts.not_after, -(facts.not_after.duration_since(issued_at(facts)) / 3))
+}
+
+/// When a staged leaf is handed over although not every pod has acknowledged it: when a tenth of the current
+/// one's life is left. From then on waiting would do more harm than a pod that has not answered for days.
+fn forced_promotion(facts: &LeafFacts) -> Timestamp {
+    plus(facts.not_after, -(facts.not_after.duration_since(issued_at(facts)) / 10))
+}
+
+fn plus(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.saturating_add(by).unwrap_or(time)
+}
+
+impl Clock {
+    /// Why a leaf that is there must be replaced, if it must.
+    fn reason(&self, facts: &LeafFacts, names: &BTreeSet<SubjectName>) -> Option<IssueReason> {
+        if !facts.sound {
+            Some(IssueReason::Unsound)
+        } else if &facts.names != names {
+            Some(IssueReason::Names)
+        } else if renewal_time(facts) <= self.now {
+            Some(IssueReason::Expiring)
+        } else if self.requested_at.is_some_and(|at| at <= self.now && issued_before(facts, at)) {
+            Some(IssueReason::Requested)
+        } else {
+            None
+        }
+    }
+
+    /// When [`Self::reason`] changes by the clock alone.
+    fn again_at(&self, facts: &LeafFacts) -> Timestamp {
+        let requested = self.requested_at.filter(|at| *at > self.now);
+        requested.into_iter().chain([renewal_time(facts)]).min().unwrap_or(self.now)
+    }
+
+    fn spec(&self, authority: AuthorityKind, names: &BTreeSet<SubjectName>, reason: IssueReason) -> LeafSpec {
+        LeafSpec { authority, names: names.clone(), lifetime: self.lifetimes.certificate, reason }
+    }
+}
+
+/// Certificates count whole seconds, so the wish is cut to them too; otherwise a leaf issued in the second of
+/// the wish would be issued again and again until that second is over.
+fn issued_before(facts: &LeafFacts, wish: Timestamp) -> bool {
+    issued_at(facts).as_second() < wish.as_second()
+}
+
+/// The lock's server certificate. It needs no staging: gateways verify it by CA and name, and the sidecar takes
+/// certificate and bundle from one Secret.
+pub fn server(clock: &Clock, existing: Option<&Leaf>, names: &BTreeSet<SubjectName>) -> Decision {
+    let reason = match existing {
+        None => Some(IssueReason::Missing),
+        Some(leaf) => clock.reason(&leaf.facts, names),
+    };
+    match (reason, existing) {
+        (None, Some(leaf)) => Decision { plan: LeafPlan::Keep, again_at: Some(clock.again_at(&leaf.facts)) },
+        (reason, _) => {
+            let spec = clock.spec(AuthorityKind::Backend, names, reason.unwrap_or(IssueReason::Missing));
+            Decision { plan: LeafPlan::Issue(spec), again_at: None }
+        }
+    }
+}
+
+/// One key's client certificate, one step at a time in the order of SECURITY 15: publish the next pin, wait until
+/// every pod has it, hand out the leaf, and after the overlap drop the old pin.
+pub fn client(clock: &Clock, existing: Option<&KeySecret>, identity: &str, published: &Published<'_>) -> Decision {
+    let names = BTreeSet::from([SubjectName::Uri(identity.to_owned())]);
+    let issue = |reason| Decision {
+        plan: LeafPlan::Issue(clock.spec(AuthorityKind::Client, &names, reason)),
+        again_at: None,
+    };
+    let stage = |reason| Decision {
+        plan: LeafPlan::StageNext(clock.spec(AuthorityKind::Client, &names, reason)),
+        again_at: None,
+    };
+    let Some(KeySecret { current: Some(current), next, previous }) = existing else {
+        return issue(IssueReason::Missing);
+    };
+    // What no sidecar would let in any more has nothing to lose.
+    if !current.facts.sound {
+        return issue(IssueReason::Unsound);
+    }
+    if current.facts.names != names {
+        return issue(IssueReason::Names);
+    }
+    if current.facts.not_after <= clock.now {
+        return issue(IssueReason::Expiring);
+    }
+    if let Some(next) = next {
+        if let Some(reason) = clock.reason(&next.facts, &names) {
+            return stage(reason);
+        }
+        let forced = forced_promotion(&current.facts);
+        if forced <= clock.now || published.everywhere(identity, &next.facts.spki_sha256) {
+            let drop_previous_after = plus(clock.now, clock.lifetimes.overlap);
+            let plan = LeafPlan::PromoteNext { drop_previous_after };
+            return Decision { plan, again_at: Some(drop_previous_after) };
+        }
+        return Decision { plan: LeafPlan::Keep, again_at: Some(forced) };
+    }
+    if let Some(reason) = clock.reason(&current.facts, &names) {
+        return stage(reason);
+    }
+    let again_at = clock.again_at(&current.facts);
+    match previous {
+        Some(previous) if previous.drop_after <= clock.now => {
+            Decision { plan: LeafPlan::DropPrevious, again_at: Some(again_at) }
+        }
+        Some(previous) => Decision { plan: LeafPlan::Keep, again_at: Some(again_at.min(previous.drop_after)) },
+        None => Decision { plan: LeafPlan::Keep, again_at: Some(again_at) },
+    }
+}
+
+/// The bundle that lies in the cluster, and whether every pod that serves has loaded it.
+#[derive(Clone, Copy, Debug)]
+pub struct Published<'a> {
+    content: Option<&'a Content>,
+    acknowledged: bool,
+}
+
+impl<'a> Published<'a> {
+    /// From what was gathered.
+    pub fn new(inputs: &'a Inputs) -> Self {
+        let content = inputs
+            .lock_secret
+            .ours()
+            .and_then(|secret| secret.bundle.as_ref())
+            .map(|sealed| &sealed.bundle.content);
+        let hash = content.and_then(|content| content.hash().ok());
+        Self { content, acknowledged: hash.is_some_and(|hash| pods::all_acknowledged(inputs, &hash)) }
+    }
+
+    /// Whether every pod that serves lets `identity` in with the key of this pin.
+    fn everywhere(&self, identity: &str, pin: &str) -> bool {
+        let callers = self.content.iter().flat_map(|content| &content.policy.routes).flat_map(|route| &route.callers);
+        let mut keys = callers.filter(|caller| caller.identity == identity).filter_map(|caller| caller.keys.as_ref());
+        self.acknowledged && keys.any(|keys| keys.iter().any(|key| key == pin))
+    }
+}

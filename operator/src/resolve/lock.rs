@@ -1,0 +1,276 @@
+//! A lock that exists: whether it makes sense, what it demands of its pods, and what its routes make of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Service;
+use postern_config::layout;
+use postern_config::policy::{PortRef, Protocol};
+use postern_crds::backend_trust::UpdateStrategyType;
+use postern_crds::{BackendTrust, ConditionType, Reason};
+
+use crate::inputs::Inputs;
+use crate::plan::{
+    AdmissionPlan, BundlePlan, LockPlan, LockState, Plan, PodsPlan, PortPlan, Refusal, Removals, RoutePlan,
+};
+use crate::resolve::leaves::{self, Clock, Published};
+use crate::resolve::policy;
+use crate::resolve::ports::{self, LockPorts, PodPorts};
+use crate::resolve::protocol::{self, Hint};
+use crate::resolve::routes::{self, Site, earliest};
+use crate::resolve::selectors::Selector;
+use crate::resolve::territory::Territory;
+use crate::resolve::{backend, names, pods};
+use crate::settings::Settings;
+
+/// Decides about a lock that exists.
+pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Plan {
+    let objections = Objections::new(settings, inputs, trust);
+    let closed = objections.closed;
+    let territory = Territory::new(trust, objections.selector.clone().unwrap_or_default(), inputs);
+    let own = || territory.pods(&inputs.pods).filter(|_| objections.selector.is_some());
+    let pod_ports = PodPorts::new(own());
+    let services: Vec<&Service> = inputs.services.iter().map(AsRef::as_ref).collect();
+    let leading: Vec<&Service> = backend::leading_to(&services, &territory).collect();
+    let lock_ports = ports::judge(trust, &pod_ports, &leading);
+    let (further_names, name_refusals) = names::further_names(settings, trust);
+    let clock = Clock {
+        now: inputs.now,
+        lifetimes: settings.lifetimes,
+        requested_at: trust.spec.rotation.as_ref().map(|rotation| rotation.requested_at.0),
+    };
+    let site = Site {
+        settings,
+        inputs,
+        services: &services,
+        territory: &territory,
+        pod_ports: &pod_ports,
+        lock_ports: &lock_ports,
+        further_names: &further_names,
+        closed,
+        clock,
+        published: Published::new(inputs),
+    };
+    let (routes, again_at) = routes::resolve(&site);
+    let ports = if closed { Vec::new() } else { port_plans(&lock_ports, &routes, &pod_ports) };
+    let judged = pods::judge(inputs, deployed_hash(inputs).as_deref());
+
+    let served = routes.iter().filter_map(|route| route.backend.as_ref()).map(|backend| backend.service.clone());
+    let server_names = names::server_names(settings, &inputs.key, &served.collect(), &further_names);
+    let existing = inputs.lock_secret.ours();
+    let leaf = leaves::server(&clock, existing.and_then(|secret| secret.leaf.as_ref()), &server_names);
+    let bundle = objections.writable.then(|| BundlePlan {
+        trust_uid: trust.metadata.uid.clone().unwrap_or_default(),
+        policy: policy::policy(
+            &inputs.key.namespace,
+            &inputs.authorities,
+            &ports,
+            if closed { &[] } else { &routes },
+        ),
+        callers: policy::callers(&routes),
+        leaf: leaf.plan,
+        previous: existing.and_then(|secret| secret.bundle.clone()),
+    });
+
+    let mut refusals = objections.refusals;
+    refusals.extend(lock_ports.refusals);
+    refusals.extend(name_refusals);
+    refusals.extend(conflicts(&judged));
+    let lock = LockPlan {
+        uid: trust.metadata.uid.clone().unwrap_or_default(),
+        generation: trust.metadata.generation.unwrap_or_default(),
+        refusals,
+        closed,
+        locks_label: locks_label(&ports),
+        ports,
+        admission: objections.armable.then(|| admission(&inputs.key.name, &territory)),
+        selector: objections.selector,
+        replace_pods: trust.spec.update_strategy.as_ref().map(|strategy| strategy.type_).unwrap_or_default()
+            == UpdateStrategyType::RollingUpdate,
+    };
+    Plan {
+        key: inputs.key.clone(),
+        now: inputs.now,
+        requeue_at: earliest(again_at, leaf.again_at.filter(|_| bundle.is_some())),
+        lock: LockState::Present(Box::new(lock)),
+        bundle,
+        routes,
+        pods: judged,
+        remove: Removals::default(),
+    }
+}
+
+/// The hash of the configuration that lies in the cluster, if it can be read.
+pub fn deployed_hash(inputs: &Inputs) -> Option<String> {
+    inputs.lock_secret.ours()?.bundle.as_ref()?.bundle.content.hash().ok()
+}
+
+/// What is said against the lock as a whole.
+struct Objections {
+    selector: Option<Selector>,
+    refusals: Vec<Refusal>,
+    /// Nobody is let in.
+    closed: bool,
+    /// The lock's Secret may be written.
+    writable: bool,
+    /// Admission may be armed.
+    armable: bool,
+}
+
+impl Objections {
+    fn new(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Self {
+        let mut this = Self { selector: None, refusals: Vec::new(), closed: false, writable: true, armable: true };
+        let namespace = &inputs.key.namespace;
+        match selector(trust) {
+            Ok(selector) => this.selector = Some(selector),
+            Err(message) => this.close(Reason::LockNotPossible, message),
+        }
+        if settings.is_reserved_namespace(namespace) {
+            this.writable = false;
+            this.close(
+                Reason::NamespaceNotAllowed,
+                format!(
+                    "namespace {namespace} belongs to the cluster or to Postern itself, and admission leaves it alone, so no \
+                     lock can hold there: move the workload to a namespace of its own"
+                ),
+            );
+        }
+        if let Some(standard) = forbidding_standard(&inputs.namespace_labels) {
+            let message = format!(
+                "namespace {namespace} enforces the Pod Security standard {standard}, which forbids the capability \
+                 NET_ADMIN that the init container {} needs to close a pod's network: label the namespace \
+                 {POD_SECURITY_LABEL}=privileged, and let a policy of your own hold its other pods to {standard}",
+                layout::REDIRECT_CONTAINER
+            );
+            // A label that comes later must not open or stop what already runs behind the lock.
+            if inputs.armed_since.is_none() {
+                this.close(Reason::LockNotPossible, message);
+            } else {
+                this.refusals.push(Refusal::new(ConditionType::Accepted, Reason::LockNotPossible, message));
+            }
+        }
+        if inputs.lock_secret.is_foreign() {
+            this.writable = false;
+            this.refusals.push(Refusal::new(
+                ConditionType::Programmed,
+                Reason::NotOwned,
+                format!(
+                    "Secret {namespace}/{} exists and is not Postern's (it has no label app.kubernetes.io/managed-by: \
+                     postern), so it was left alone and the pods have no configuration: delete or rename it",
+                    layout::secret_name(&inputs.key.name)
+                ),
+            ));
+        }
+        if inputs.admission.is_foreign() {
+            this.armable = false;
+            this.refusals.push(Refusal::new(
+                ConditionType::Armed,
+                Reason::AdmissionNotReady,
+                format!(
+                    "a ValidatingAdmissionPolicy or its Binding for this lock exists and is not Postern's (its name begins \
+                     with {}.{namespace}, and it has no label app.kubernetes.io/managed-by: postern), so it was left \
+                     alone: delete it",
+                    inputs.key.name
+                ),
+            ));
+        }
+        this
+    }
+
+    fn close(&mut self, reason: Reason, message: String) {
+        self.closed = true;
+        self.armable = false;
+        self.refusals.push(Refusal::new(ConditionType::Accepted, reason, message));
+    }
+}
+
+fn selector(trust: &BackendTrust) -> Result<Selector, String> {
+    let remedy = "create another BackendTrust with a correct one, then delete this one";
+    let selector = Selector::new(trust.spec.pod_selector.clone())
+        .map_err(|error| format!("podSelector can't be read: {error}; {remedy}"))?;
+    if selector.is_empty() {
+        return Err(format!("podSelector is empty and would lock every pod of the namespace: {remedy}"));
+    }
+    if !selector.is_satisfiable() {
+        return Err(format!("podSelector contradicts itself, so that no pod can ever fit: {remedy}"));
+    }
+    Ok(selector)
+}
+
+/// The label by which a namespace enforces a Pod Security standard.
+pub const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
+
+/// The Pod Security standard of a namespace with these labels, if it forbids the redirect's capability.
+pub fn forbidding_standard(namespace_labels: &BTreeMap<String, String>) -> Option<&str> {
+    namespace_labels.get(POD_SECURITY_LABEL).map(String::as_str).filter(|level| matches!(*level, "baseline" | "restricted"))
+}
+
+fn conflicts(pods: &PodsPlan) -> Vec<Refusal> {
+    let mut by_lock: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (pod, lock) in &pods.lost {
+        by_lock.entry(lock).or_default().push(pod.clone());
+    }
+    let refusals = by_lock.into_iter().map(|(lock, pods)| {
+        Refusal::new(
+            ConditionType::Accepted,
+            Reason::Conflicted,
+            format!(
+                "the older BackendTrust {lock} selects some of the same pods and counts for them: {}; create a \
+                 BackendTrust with a narrower podSelector in place of this one, or delete {lock}",
+                backend::some_of(&pods)
+            ),
+        )
+    });
+    refusals.collect()
+}
+
+fn admission(trust: &str, territory: &Territory) -> AdmissionPlan {
+    let rivals: Vec<_> = territory.rivals().collect();
+    let selectors: Vec<_> = rivals.iter().map(|(_, selector)| selector).collect();
+    let older = rivals.iter().map(|(name, _)| name.clone());
+    AdmissionPlan {
+        selector: territory.selector.clone(),
+        trusts: std::iter::once(trust.to_owned()).chain(older).collect(),
+        probe_labels: territory.selector.example_labels(&selectors).unwrap_or_default(),
+    }
+}
+
+fn port_plans(lock_ports: &LockPorts, routes: &[RoutePlan], pods: &PodPorts) -> Vec<PortPlan> {
+    let mut plans: BTreeMap<PortRef, PortPlan> = BTreeMap::new();
+    let plan = |port: &PortRef, protocol, open| PortPlan {
+        port: port.clone(),
+        numbers: pods.numbers(port),
+        protocol,
+        open,
+        services: BTreeSet::new(),
+    };
+    for entry in &lock_ports.entries {
+        let protocol = match (&entry.open, entry.protocol, &entry.port) {
+            (Some(_), ..) => Protocol::TCP,
+            (None, Some(protocol), _) => protocol,
+            (None, None, PortRef::Name(name)) => match protocol::hint(None, Some(name)) {
+                Hint::Protocol(protocol) => protocol,
+                Hint::None | Hint::Unsupported(_) => Protocol::HTTP,
+            },
+            (None, None, PortRef::Number(_)) => Protocol::HTTP,
+        };
+        plans.insert(entry.port.clone(), plan(&entry.port, protocol, entry.open.clone()));
+    }
+    for route in routes.iter().filter(|route| route.holds()) {
+        let Some(backend) = &route.backend else { continue };
+        let entry =
+            plans.entry(backend.port.clone()).or_insert_with(|| plan(&backend.port, backend.protocol, None));
+        entry.services.insert(route.backend_label.clone());
+        // An entry that names no protocol takes the one that its routes agreed on.
+        if entry.open.is_none() {
+            entry.protocol = backend.protocol;
+        }
+    }
+    plans.into_values().collect()
+}
+
+fn locks_label(ports: &[PortPlan]) -> String {
+    match ports.iter().filter(|port| port.open.is_some()).count() {
+        0 => "mTLS".to_owned(),
+        open => format!("mTLS +{open} open"),
+    }
+}

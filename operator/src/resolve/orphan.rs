@@ -1,0 +1,172 @@
+//! A lock whose trust is gone. Deleting a trust opens nothing that runs (SECURITY 27): while pods mount its
+//! Secret, they keep lock and routes, keys and certificates are renewed, and a route that is deleted still takes
+//! its key away. Once no pod mounts it, everything goes.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use postern_config::layout;
+use postern_config::policy::Policy;
+use postern_crds::{ApiRoute, ConditionType, Reason};
+
+use crate::inputs::{Inputs, PodFacts, SealedBundle, SubjectName};
+use crate::plan::{BundlePlan, KeyAction, KeyPlan, LockState, Plan, Refusal, Removals, RoutePlan};
+use crate::resolve::leaves::{self, Clock, Published};
+use crate::resolve::lock::deployed_hash;
+use crate::resolve::routes::{self, earliest};
+use crate::resolve::{backend, names, pods, policy};
+use crate::settings::Settings;
+
+/// Decides about a lock whose trust doesn't exist.
+pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
+    let mounting = inputs.pods.iter().filter(|pod| keeps_alive(pod)).count();
+    let secret = inputs.lock_secret.ours();
+    let orphaned = mounting > 0 && secret.is_some();
+    let sealed = secret.filter(|_| orphaned).and_then(|secret| secret.bundle.as_ref());
+    let clock = Clock { now: inputs.now, lifetimes: settings.lifetimes, requested_at: None };
+    let mut again_at = None;
+    let mut route_plans: Vec<_> = inputs
+        .routes
+        .iter()
+        .map(|route| {
+            let message = if orphaned { kept(inputs, mounting) } else { missing(inputs) };
+            let keys = keys(settings, inputs, route, sealed, &clock, &mut again_at);
+            plan(route, message, keys)
+        })
+        .collect();
+    route_plans.sort_by(|a, b| a.name.cmp(&b.name));
+    let bundle = sealed.map(|sealed| {
+        let leaf = leaves::server(
+            &clock,
+            secret.and_then(|secret| secret.leaf.as_ref()),
+            &server_names(settings, inputs),
+        );
+        again_at = earliest(again_at, leaf.again_at);
+        BundlePlan {
+            trust_uid: sealed.bundle.content.trust_uid.clone(),
+            policy: remaining(inputs, &sealed.bundle.content.policy, &route_plans),
+            callers: policy::callers(&route_plans),
+            leaf: leaf.plan,
+            previous: Some(sealed.clone()),
+        }
+    });
+    Plan {
+        key: inputs.key.clone(),
+        now: inputs.now,
+        lock: if orphaned { LockState::Orphaned } else { LockState::Gone },
+        bundle,
+        routes: route_plans,
+        pods: pods::judge(inputs, deployed_hash(inputs).as_deref()),
+        remove: Removals::default(),
+        requeue_at: again_at,
+    }
+}
+
+fn plan(route: &ApiRoute, message: String, keys: Vec<KeyPlan>) -> RoutePlan {
+    RoutePlan {
+        name: routes::name(route).to_owned(),
+        uid: route.metadata.uid.clone().unwrap_or_default(),
+        generation: route.metadata.generation.unwrap_or_default(),
+        refusals: vec![Refusal::new(ConditionType::ResolvedRefs, Reason::RefNotFound, message)],
+        backend: None,
+        backend_label: backend::label(&route.spec.backend_ref),
+        hostnames: route.spec.hostnames.clone(),
+        rules: Vec::new(),
+        keys,
+    }
+}
+
+fn missing(inputs: &Inputs) -> String {
+    let others: Vec<_> =
+        inputs.other_trusts.iter().filter_map(|trust| trust.metadata.name.as_deref()).collect();
+    let hint = match others.as_slice() {
+        [] => "create it".to_owned(),
+        names => format!("create it, or correct trustRef.name (there are: {})", names.join(", ")),
+    };
+    format!(
+        "BackendTrust {} doesn't exist in namespace {}: {hint}",
+        inputs.key.name, inputs.key.namespace
+    )
+}
+
+fn kept(inputs: &Inputs, pods: usize) -> String {
+    format!(
+        "BackendTrust {} was deleted; {pods} pod(s) still run behind its lock, and what this route could call before, it \
+         still can: create the BackendTrust again, or delete this ApiRoute, which takes its key away at once",
+        inputs.key.name
+    )
+}
+
+/// Keys that the running pods let in go on; others are not handed out any more.
+fn keys(
+    settings: &Settings,
+    inputs: &Inputs,
+    route: &ApiRoute,
+    sealed: Option<&SealedBundle>,
+    clock: &Clock,
+    again_at: &mut Option<Timestamp>,
+) -> Vec<KeyPlan> {
+    let name = policy::route_name(&inputs.key.namespace, routes::name(route));
+    let policies = sealed.iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
+    let admitted: BTreeSet<&str> = policies
+        .filter(|route| route.name == name)
+        .flat_map(|route| &route.callers)
+        .map(|caller| caller.identity.as_str())
+        .collect();
+    let published = Published::new(inputs);
+    let mut seen = BTreeSet::new();
+    let gateways = route.spec.gateways.iter().filter(|gateway| seen.insert(gateway.name.as_str()));
+    gateways
+        .map(|gateway| {
+            let mut key = routes::unplanned(settings, inputs, route, &gateway.name);
+            key.refusals.extend(routes::allowed(settings, inputs, route, &gateway.name).err());
+            if !key.refusals.is_empty() || !admitted.contains(key.identity.as_str()) {
+                key.action = KeyAction::Remove;
+                return key;
+            }
+            key.refusals.extend(routes::foreign(inputs, &key));
+            if key.refusals.is_empty() {
+                let secret = routes::existing(inputs, &key).and_then(|existing| existing.secret.ours());
+                let decision = leaves::client(clock, secret, &key.identity, &published);
+                *again_at = earliest(*again_at, decision.again_at);
+                key.action = KeyAction::Renew(decision.plan);
+            }
+            key
+        })
+        .collect()
+}
+
+/// The policy as it was, less the routes and callers that no longer hold, and with the present authorities.
+fn remaining(inputs: &Inputs, policy: &Policy, routes: &[RoutePlan]) -> Policy {
+    let holding = policy::callers(routes);
+    let existing: BTreeSet<String> =
+        routes.iter().map(|route| policy::route_name(&inputs.key.namespace, &route.name)).collect();
+    let mut policy = policy.clone();
+    policy.authorities = policy::authorities(&inputs.authorities);
+    policy.routes.retain(|route| existing.contains(&route.name));
+    for route in &mut policy.routes {
+        route.callers.retain(|caller| holding.contains_key(&caller.identity));
+        for caller in &mut route.callers {
+            caller.keys = Some(Vec::new());
+        }
+    }
+    policy
+}
+
+/// The names that the certificate has; if it can't be read, those that the routes' Services give it.
+fn server_names(settings: &Settings, inputs: &Inputs) -> BTreeSet<SubjectName> {
+    let leaf = inputs.lock_secret.ours().and_then(|secret| secret.leaf.as_ref());
+    let admin = SubjectName::Dns(layout::admin_server_name(&inputs.key.namespace, &inputs.key.name));
+    match leaf.map(|leaf| &leaf.facts.names) {
+        Some(names) if names.contains(&admin) => names.clone(),
+        _ => {
+            let services = inputs.routes.iter().map(|route| route.spec.backend_ref.name.clone()).collect();
+            names::server_names(settings, &inputs.key, &services, &[])
+        }
+    }
+}
+
+/// Whether a pod keeps an orphaned lock alive.
+pub fn keeps_alive(pod: &PodFacts) -> bool {
+    pod.mounts_lock_secret && !pod.finished()
+}

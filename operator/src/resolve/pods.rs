@@ -1,0 +1,110 @@
+//! How each selected pod stands: behind the lock or not, with the present configuration or not, and why.
+
+use jiff::Timestamp;
+use postern_config::layout;
+
+use crate::inputs::{Injection, Inputs, Phase, PodFacts};
+use crate::plan::{PodPlan, PodState, PodsPlan};
+use crate::resolve::selectors::Selector;
+use crate::resolve::territory::{Holder, Territory};
+
+#[cfg(test)]
+mod tests;
+
+/// Judges the lock's pods against the configuration that they should have loaded.
+///
+/// Called by `resolve` with what lies in the cluster, and again after the acknowledgements with what was
+/// written, on inputs whose [`PodFacts::loaded`] has been brought up to date. Without a trust, the pods are those
+/// that still mount its Secret.
+pub fn judge(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
+    let Some(trust) = &inputs.trust else { return judge_orphans(inputs, config_hash) };
+    let Ok(selector) = Selector::new(trust.spec.pod_selector.clone()) else { return PodsPlan::default() };
+    if selector.is_empty() {
+        return PodsPlan::default();
+    }
+    let territory = Territory::new(trust, selector, inputs);
+    let mut plan = PodsPlan::default();
+    for pod in inputs.pods.iter().filter(|pod| !pod.finished()) {
+        match territory.holder(&pod.labels) {
+            Holder::Nobody => {}
+            Holder::Older(lock) => plan.lost.push((pod.name.clone(), lock.to_owned())),
+            Holder::Ours => {
+                plan.pods.push(entry(pod, state(pod, &inputs.key.name, config_hash, inputs.armed_since)));
+            }
+        }
+    }
+    sort(plan)
+}
+
+fn judge_orphans(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
+    let pods = inputs.pods.iter().filter(|pod| pod.mounts_lock_secret && !pod.finished());
+    let pods = pods.map(|pod| entry(pod, state(pod, &inputs.key.name, config_hash, None))).collect();
+    sort(PodsPlan { pods, lost: Vec::new() })
+}
+
+fn sort(mut plan: PodsPlan) -> PodsPlan {
+    plan.pods.sort_by(|a, b| a.name.cmp(&b.name));
+    plan.lost.sort();
+    plan
+}
+
+fn entry(pod: &PodFacts, state: PodState) -> PodPlan {
+    PodPlan { name: pod.name.clone(), uid: pod.uid.clone(), owner: pod.owner.clone(), state }
+}
+
+/// Why a pod can't be injected at all, if it can't.
+pub fn unprotectable(pod: &PodFacts) -> Option<&'static str> {
+    if pod.host_network {
+        Some("it uses the node's network (hostNetwork), which can't be closed")
+    } else if pod.mirror {
+        Some("it is a static pod of a kubelet, which admission never sees")
+    } else if pod.windows {
+        Some("it runs on Windows, which the sidecar doesn't")
+    } else {
+        None
+    }
+}
+
+fn state(pod: &PodFacts, trust: &str, config_hash: Option<&str>, armed_since: Option<Timestamp>) -> PodState {
+    if let Some(why) = unprotectable(pod) {
+        return PodState::Unprotectable { why: why.to_owned() };
+    }
+    let slipped_in = !pod.deleting && armed_since.is_some_and(|armed| pod.created > armed);
+    match &pod.injection {
+        Injection::No(why) => PodState::Unguarded { why: why.clone(), slipped_in },
+        Injection::For { trust: other, .. } if other != trust => {
+            // It is behind a lock, though of another one; it did not slip in, so it is replaced in peace.
+            let why = format!("it was injected for BackendTrust {other}");
+            PodState::Unguarded { why, slipped_in: false }
+        }
+        Injection::For { .. } if pod.deleting => PodState::Leaving,
+        Injection::For { .. } => guarded(pod, config_hash),
+    }
+}
+
+fn guarded(pod: &PodFacts, config_hash: Option<&str>) -> PodState {
+    let Some(loaded) = &pod.loaded else {
+        return match pod.phase {
+            Phase::Pending => PodState::Starting,
+            Phase::Unknown => PodState::Outdated { why: "its node doesn't answer".to_owned() },
+            Phase::Running | Phase::Succeeded | Phase::Failed => PodState::Outdated {
+                why: format!("its sidecar doesn't answer on the admin port {}", layout::ADMIN_PORT),
+            },
+        };
+    };
+    if config_hash.is_some() && loaded.config_hash.as_deref() == config_hash {
+        return PodState::Current;
+    }
+    let why = match (&loaded.rejected, &loaded.config_hash) {
+        (Some(rejected), _) => format!("its sidecar refused the newest configuration: {rejected}"),
+        (None, None) => "its sidecar has not yet loaded any configuration, so it lets nobody in".to_owned(),
+        (None, Some(_)) => "its sidecar has not yet loaded the newest configuration".to_owned(),
+    };
+    PodState::Outdated { why }
+}
+
+/// Whether every pod that serves has loaded the configuration `hash`: what a rotation waits for. Pods that have
+/// not started will start with it, pods that leave need it no more, and pods without the lock never had any.
+pub fn all_acknowledged(inputs: &Inputs, hash: &str) -> bool {
+    judge(inputs, Some(hash)).pods.iter().all(|pod| !matches!(pod.state, PodState::Outdated { .. }))
+}

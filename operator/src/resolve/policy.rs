@@ -1,0 +1,68 @@
+//! The plan's routes and ports as the policy that the sidecars enforce.
+
+use std::collections::BTreeMap;
+
+use postern_config::policy::{Access, Authority, Caller, Policy, Port, Route};
+
+use crate::inputs::{Authorities, KeyId};
+use crate::plan::{KeyPlan, PortPlan, RoutePlan};
+
+/// Name of Postern's client CA in a policy: the only authority that is believed for `spiffe://` names.
+pub const AUTHORITY: &str = "postern";
+
+/// Whom the policy believes.
+pub fn authorities(authorities: &Authorities) -> Vec<Authority> {
+    vec![Authority { name: AUTHORITY.to_owned(), roots: authorities.client_roots_pem.clone() }]
+}
+
+/// The policy of a lock, without pins: each caller's `keys` is empty, so that it admits nobody until `render` fills
+/// them. Everything is in a fixed order, so that equal plans yield equal bytes.
+pub fn policy(namespace: &str, roots: &Authorities, ports: &[PortPlan], routes: &[RoutePlan]) -> Policy {
+    let mut policy = Policy {
+        authorities: authorities(roots),
+        ports: ports.iter().map(port).collect(),
+        routes: routes.iter().filter_map(|plan| route(namespace, plan)).collect(),
+    };
+    policy.ports.sort_by(|a, b| a.port.cmp(&b.port));
+    policy.routes.sort_by(|a, b| a.name.cmp(&b.name));
+    policy
+}
+
+fn port(plan: &PortPlan) -> Port {
+    let access = match &plan.open {
+        Some(reason) => Access::Open { reason: reason.clone() },
+        None => Access::MutualTLS,
+    };
+    Port { port: plan.port.clone(), protocol: plan.protocol, access }
+}
+
+fn route(namespace: &str, plan: &RoutePlan) -> Option<Route> {
+    let backend = plan.backend.as_ref().filter(|_| plan.holds())?;
+    let mut callers: Vec<_> = written(plan).map(|key| caller(key.identity.clone())).collect();
+    callers.sort_by(|a, b| a.identity.cmp(&b.identity));
+    Some(Route {
+        name: route_name(namespace, &plan.name),
+        port: backend.port.clone(),
+        callers,
+        hostnames: plan.hostnames.clone(),
+        rules: plan.rules.clone(),
+    })
+}
+
+/// A route as the policy names it.
+pub fn route_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+fn caller(identity: String) -> Caller {
+    Caller { authority: AUTHORITY.to_owned(), identity, keys: Some(Vec::new()) }
+}
+
+fn written(plan: &RoutePlan) -> impl Iterator<Item = &KeyPlan> {
+    plan.keys.iter().filter(|key| key.action.leaf().is_some())
+}
+
+/// Whose key each identity is.
+pub fn callers(routes: &[RoutePlan]) -> BTreeMap<String, KeyId> {
+    routes.iter().flat_map(written).map(|key| (key.identity.clone(), key.id.clone())).collect()
+}

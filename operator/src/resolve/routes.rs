@@ -1,0 +1,355 @@
+//! The routes of a lock that exists, oldest first, so that of two that contradict each other the older counts.
+
+use std::collections::BTreeSet;
+
+use postern_config::layout;
+use postern_config::policy::{PortRef, Protocol};
+use postern_crds::{ApiRoute, ConditionType, Reason};
+
+use k8s_openapi::api::core::v1::Service;
+
+use crate::inputs::{ExistingKey, Inputs, KeyId};
+use crate::plan::{BackendPlan, KeyAction, KeyPlan, Refusal, RoutePlan};
+use crate::resolve::backend::{self, Target};
+use crate::resolve::gateways::{self, Asker};
+use crate::resolve::leaves::{self, Clock, Published};
+use crate::resolve::names;
+use crate::resolve::ports::{self, LockPorts, PodPorts, Sameness, show};
+use crate::resolve::protocol::{self, Hint};
+use crate::resolve::rules;
+use crate::resolve::territory::{self, Territory};
+use crate::settings::{Flavour, Gateway, Settings};
+
+/// All that a route is judged by.
+pub struct Site<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// What was gathered.
+    pub inputs: &'a Inputs,
+    /// [`Inputs::services`], borrowed.
+    pub services: &'a [&'a Service],
+    /// The lock's pods.
+    pub territory: &'a Territory,
+    /// Their ports.
+    pub pod_ports: &'a PodPorts,
+    /// `spec.ports`, judged.
+    pub lock_ports: &'a LockPorts,
+    /// `spec.server.names`, judged.
+    pub further_names: &'a [String],
+    /// The lock as a whole is refused: no route holds, and keys that exist stay as they are.
+    pub closed: bool,
+    /// For the leaves.
+    pub clock: Clock,
+    /// For the leaves.
+    pub published: Published<'a>,
+}
+
+/// A port that an accepted route leads to.
+struct Claim {
+    port: PortRef,
+    protocol: Protocol,
+    route: String,
+}
+
+/// Judges every route. The second value is when the clock alone changes something.
+pub fn resolve(site: &Site<'_>) -> (Vec<RoutePlan>, Option<jiff::Timestamp>) {
+    let mut routes: Vec<&ApiRoute> = site.inputs.routes.iter().map(AsRef::as_ref).collect();
+    routes.sort_by(|a, b| territory::by_age(&a.metadata, &b.metadata));
+    let mut claims = Vec::new();
+    let mut again_at = None;
+    let mut plans: Vec<_> = routes.into_iter().map(|route| plan(site, route, &mut claims, &mut again_at)).collect();
+    plans.sort_by(|a, b| a.name.cmp(&b.name));
+    (plans, again_at)
+}
+
+fn plan(
+    site: &Site<'_>,
+    route: &ApiRoute,
+    claims: &mut Vec<Claim>,
+    again_at: &mut Option<jiff::Timestamp>,
+) -> RoutePlan {
+    let (rules, mut refusals) = rules::resolve(route);
+    let backend = match backend(site, route, claims) {
+        Ok(backend) => Some(backend),
+        Err(refusal) => {
+            refusals.push(refusal);
+            None
+        }
+    };
+    let holds = refusals.is_empty() && !site.closed;
+    if let (true, Some(backend)) = (holds, &backend) {
+        let route = name(route).to_owned();
+        claims.push(Claim { port: backend.port.clone(), protocol: backend.protocol, route });
+    }
+    let mut seen = BTreeSet::new();
+    let keys = route
+        .spec
+        .gateways
+        .iter()
+        .filter(|gateway| seen.insert(gateway.name.as_str()))
+        .map(|gateway| key(site, route, &gateway.name, backend.as_ref().filter(|_| holds), again_at))
+        .collect();
+    RoutePlan {
+        name: name(route).to_owned(),
+        uid: route.metadata.uid.clone().unwrap_or_default(),
+        generation: route.metadata.generation.unwrap_or_default(),
+        refusals,
+        backend,
+        backend_label: backend::label(&route.spec.backend_ref),
+        hostnames: route.spec.hostnames.clone(),
+        rules,
+        keys,
+    }
+}
+
+/// A route's `metadata.name`.
+pub fn name(route: &ApiRoute) -> &str {
+    route.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn accepted(reason: Reason, message: String) -> Refusal {
+    Refusal::new(ConditionType::Accepted, reason, message)
+}
+
+fn backend(site: &Site<'_>, route: &ApiRoute, claims: &[Claim]) -> Result<BackendPlan, Refusal> {
+    let Site { settings, inputs, services, territory, pod_ports, .. } = site;
+    let reference = &route.spec.backend_ref;
+    let target = backend::resolve(&inputs.key, reference, services, territory, &inputs.pods, pod_ports)?;
+    if let Some(refusal) = ports::reserved(&target.port.target, pod_ports) {
+        return Err(refusal);
+    }
+    let port = canonical(site, &target, claims)?;
+    let protocol = protocol(site, &target, &port, claims)?;
+    if protocol == Protocol::TCP && !(route.spec.hostnames.is_empty() && route.spec.rules.is_empty()) {
+        return Err(accepted(
+            Reason::LockNotPossible,
+            format!(
+                "port {} speaks TCP, in which nobody can see host names and paths: leave hostnames and rules out, or, if \
+                 it speaks HTTP, say protocol: HTTP for it in ports of BackendTrust {}",
+                show(&port),
+                inputs.key.name
+            ),
+        ));
+    }
+    let certified = names::service_names(settings, &inputs.key.namespace, &reference.name);
+    let server_name = match &route.spec.backend_tls {
+        None => certified[0].clone(),
+        Some(tls) if certified.iter().chain(site.further_names).any(|name| *name == tls.server_name) => {
+            tls.server_name.clone()
+        }
+        Some(tls) => {
+            return Err(Refusal::new(
+                ConditionType::ResolvedRefs,
+                Reason::ServerNameNotCertified,
+                format!(
+                    "the backend's certificate doesn't hold {:?}, the name in backendTLS.serverName: use {}, or add the \
+                     name to server.names of BackendTrust {}",
+                    tls.server_name, certified[0], inputs.key.name
+                ),
+            ));
+        }
+    };
+    let [_, dns_name] = certified;
+    Ok(BackendPlan {
+        service: reference.name.clone(),
+        service_port: reference.port,
+        addresses: backend::addresses(target.service),
+        dns_name,
+        server_name,
+        container_port: pod_ports.number(&port),
+        port,
+        protocol,
+    })
+}
+
+/// How the policy names the target: as `spec.ports` does if it lists the same port, else as an older route does,
+/// else as the Service does.
+fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<PortRef, Refusal> {
+    let trust = &site.inputs.key.name;
+    let wanted = &target.port.target;
+    let same = |port: &PortRef| site.pod_ports.compare(port, wanted);
+    if let Some(refused) = site.lock_ports.refused.iter().find(|port| same(port) != Sameness::Different) {
+        let (what, refused) = (backend::describe(target), show(refused));
+        return Err(accepted(
+            Reason::PortNotFound,
+            format!("{what}, and BackendTrust {trust} doesn't make sense where it lists {refused}, so that port is closed: \
+                     see its condition Accepted"),
+        ));
+    }
+    let listed = site.lock_ports.entries.iter().map(|entry| (&entry.port, format!("BackendTrust {trust}"), entry.open.is_some()));
+    let claimed = claims.iter().map(|claim| (&claim.port, format!("ApiRoute {}", claim.route), false));
+    for (port, owner, open) in listed.chain(claimed) {
+        match same(port) {
+            Sameness::Different => {}
+            Sameness::Sometimes => {
+                let (what, other) = (backend::describe(target), show(port));
+                return Err(accepted(
+                    Reason::DuplicatePort,
+                    format!("{what}, and {owner} names {other}: these are one port in some pods and two in others; \
+                             name the port alike in both places"),
+                ));
+            }
+            Sameness::Same if open => {
+                let what = backend::describe(target);
+                return Err(accepted(
+                    Reason::LockNotPossible,
+                    format!("{what}, which {owner} opens to everybody without TLS, so a gateway needs no key for it: \
+                             delete this ApiRoute, or take open off that port"),
+                ));
+            }
+            Sameness::Same => return Ok(port.clone()),
+        }
+    }
+    Ok(wanted.clone())
+}
+
+fn protocol(site: &Site<'_>, target: &Target<'_>, port: &PortRef, claims: &[Claim]) -> Result<Protocol, Refusal> {
+    let trust = &site.inputs.key.name;
+    let listed = site.lock_ports.entries.iter().find(|entry| entry.port == *port);
+    if let Some(protocol) = listed.and_then(|entry| entry.protocol) {
+        return Ok(protocol);
+    }
+    let container_name = match &target.port.target {
+        PortRef::Name(name) => Some(name.as_str()),
+        PortRef::Number(_) => None,
+    };
+    let hint = match protocol::hint(target.port.app_protocol, target.port.name) {
+        Hint::None => protocol::hint(None, container_name),
+        hint => hint,
+    };
+    let older = claims.iter().find(|claim| claim.port == *port);
+    match (hint, older) {
+        (Hint::Unsupported(what), _) => Err(accepted(
+            Reason::LockNotPossible,
+            format!(
+                "by its name or appProtocol, port {} of Service {} speaks {what}: list container port {} in ports of \
+                 BackendTrust {trust}, with protocol: TCP to pass its bytes as they are, or protocol: HTTP if it \
+                 speaks plain HTTP/1.1",
+                target.port.port,
+                target.port.service,
+                show(port)
+            ),
+        )),
+        (Hint::Protocol(protocol), Some(older)) if protocol != older.protocol => Err(accepted(
+            Reason::Conflicted,
+            format!(
+                "by port {} of Service {}, container port {} speaks {protocol:?}, and by the older ApiRoute {} it \
+                 speaks {:?}, which counts: say which in ports of BackendTrust {trust}",
+                target.port.port,
+                target.port.service,
+                show(port),
+                older.route,
+                older.protocol
+            ),
+        )),
+        (Hint::Protocol(protocol), _) => Ok(protocol),
+        (Hint::None, Some(older)) => Ok(older.protocol),
+        (Hint::None, None) => Ok(Protocol::HTTP),
+    }
+}
+
+fn key(
+    site: &Site<'_>,
+    route: &ApiRoute,
+    gateway_name: &str,
+    backend: Option<&BackendPlan>,
+    again_at: &mut Option<jiff::Timestamp>,
+) -> KeyPlan {
+    let Site { settings, inputs, .. } = site;
+    let mut plan = unplanned(settings, inputs, route, gateway_name);
+    let gateway = match allowed(settings, inputs, route, gateway_name) {
+        Ok(gateway) => gateway,
+        Err(refusal) => {
+            plan.refusals.push(refusal);
+            plan.action = KeyAction::Remove;
+            return plan;
+        }
+    };
+    let Some(backend) = backend else { return plan };
+    plan.refusals.extend(flavour_objection(gateway, backend));
+    plan.refusals.extend(foreign(inputs, &plan));
+    if plan.refusals.is_empty() {
+        let secret = existing(inputs, &plan).and_then(|existing| existing.secret.ours());
+        let decision = leaves::client(&site.clock, secret, &plan.identity, &site.published);
+        *again_at = earliest(*again_at, decision.again_at);
+        plan.action = KeyAction::Write(decision.plan);
+    }
+    plan
+}
+
+/// The earlier of two moments, if there are any.
+pub fn earliest<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    a.into_iter().chain(b).min()
+}
+
+/// The gateway, if the route may use it.
+///
+/// # Errors
+/// See [`gateways::resolve`].
+pub fn allowed<'a>(
+    settings: &'a Settings,
+    inputs: &Inputs,
+    route: &ApiRoute,
+    gateway: &str,
+) -> Result<&'a Gateway, Refusal> {
+    let asker = Asker {
+        namespace: &inputs.key.namespace,
+        namespace_labels: &inputs.namespace_labels,
+        hostnames: &route.spec.hostnames,
+    };
+    gateways::resolve(settings, gateway, &asker)
+}
+
+/// A key of which nothing is decided yet.
+pub fn unplanned(settings: &Settings, inputs: &Inputs, route: &ApiRoute, gateway: &str) -> KeyPlan {
+    let namespace = &inputs.key.namespace;
+    let declared = settings.gateways.get(gateway);
+    KeyPlan {
+        id: KeyId { gateway: gateway.to_owned(), namespace: namespace.clone(), route: name(route).to_owned() },
+        flavour: declared.map(|gateway| gateway.flavour),
+        namespace: declared.map(|gateway| gateway.output_namespace(&settings.namespace).to_owned()),
+        refusals: Vec::new(),
+        identity: layout::gateway_identity(&settings.trust_domain, namespace, gateway, name(route)),
+        action: KeyAction::Leave,
+    }
+}
+
+/// What lies where the key's objects belong.
+pub fn existing<'a>(inputs: &'a Inputs, key: &KeyPlan) -> Option<&'a ExistingKey> {
+    inputs.keys.get(&key.id).filter(|existing| Some(&existing.namespace) == key.namespace.as_ref())
+}
+
+/// Refuses to write over somebody else's object.
+pub fn foreign(inputs: &Inputs, key: &KeyPlan) -> Option<Refusal> {
+    let existing = existing(inputs, key)?;
+    let kind = match (existing.secret.is_foreign(), existing.config_map.is_foreign()) {
+        (false, false) => return None,
+        (true, false) => "Secret",
+        (false, true) => "ConfigMap",
+        (true, true) => "Secret and ConfigMap",
+    };
+    Some(Refusal::new(
+        ConditionType::Programmed,
+        Reason::NotOwned,
+        format!(
+            "{kind} {}/{} exists and is not Postern's (it has no label app.kubernetes.io/managed-by: postern), so it was \
+             left alone and the gateway has no key: delete or rename it",
+            existing.namespace,
+            key.id.object_name()
+        ),
+    ))
+}
+
+fn flavour_objection(gateway: &Gateway, backend: &BackendPlan) -> Option<Refusal> {
+    match gateway.flavour {
+        Flavour::Nginx if backend.addresses.is_empty() => Some(accepted(
+            Reason::LockNotPossible,
+            format!(
+                "Service {} is headless (clusterIP: None), and gateway {} (NGINX) needs an address that stays, since it \
+                 looks names up only when it starts: name a Service with a cluster IP in backendRef",
+                backend.service, gateway.name
+            ),
+        )),
+        Flavour::Nginx => None,
+    }
+}
