@@ -50,7 +50,7 @@ pub enum Applied {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The API server refused or was not reached.
-    #[error("{kind} {name} cannot be {verb}: {source}")]
+    #[error("{kind} {name} cannot be {verb}: {}", brief(source))]
     Refused {
         /// Kind of the object.
         kind: String,
@@ -78,6 +78,14 @@ impl ApplyError {
     pub fn namespace_terminating(&self) -> bool {
         matches!(self, Self::Refused { source, .. } if matches!(&**source, kube::Error::Api(status)
             if status.code == 403 && status.message.contains("because it is being terminated")))
+    }
+}
+
+/// What the API server says, without the whole answer that `Display` would add.
+pub fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

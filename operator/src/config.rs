@@ -61,8 +61,8 @@ pub struct Config {
 pub struct Sidecar {
     /// Image of both of Postern's containers.
     pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`; absent: Kubernetes' own choice by the image's tag.
-    pub image_pull_policy: Option<String>,
+    /// `Always`, `IfNotPresent` (if nothing is said) or `Never`.
+    pub image_pull_policy: String,
     /// Requests and limits of both of Postern's containers.
     pub resources: ResourceRequirements,
 }
@@ -213,7 +213,7 @@ fn sidecar(file: &File, problems: &mut Vec<String>) -> Sidecar {
     }
     Sidecar {
         image: file.sidecar_image.clone(),
-        image_pull_policy: file.image_pull_policy.clone(),
+        image_pull_policy: file.image_pull_policy.clone().unwrap_or_else(|| "IfNotPresent".to_owned()),
         resources,
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! `resolve` and `render` are pure; only `gather` reads from the cluster and only `apply` and `status` write.
 
+pub mod acknowledge;
+pub mod announce;
 pub mod apply;
+pub mod armed;
 pub mod config;
 pub mod health;
 pub mod injection;
@@ -12,5 +15,7 @@ pub mod metrics;
 pub mod pki;
 pub mod plan;
 pub mod resolve;
+pub mod rollout;
 pub mod settings;
+pub mod status;
 pub mod watch;

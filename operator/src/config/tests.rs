@@ -59,7 +59,7 @@ fn what_is_absent_is_the_strict_or_usual_choice() {
     let config = Config::parse(SMALLEST).unwrap();
     assert!(config.gateways.is_empty());
     assert_eq!(config.webhook, Webhook { service_name: "postern-webhook".to_owned(), port: 9443 });
-    assert_eq!(config.sidecar.image_pull_policy, None);
+    assert_eq!(config.sidecar.image_pull_policy, "IfNotPresent");
     let settings = config.settings("0f8fad5b".to_owned(), Some("old:1".to_owned()), Vec::new());
     assert_eq!(settings.trust_domain, "0f8fad5b.cluster.local");
     assert_eq!(settings.images.previous.as_deref(), Some("old:1"));

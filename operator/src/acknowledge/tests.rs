@@ -1,0 +1,148 @@
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::pki::{Authority, AuthorityKind, LeafSpec};
+
+const LOADED: &str = r#"{"configHash":"sha256:1","sequence":7,"version":"0.1.0"}"#;
+
+fn key() -> LockKey {
+    LockKey { namespace: "shop".to_owned(), name: "orders".to_owned() }
+}
+
+fn authority(kind: AuthorityKind) -> Authority {
+    // Installed by whichever test is first.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    Authority::generate(kind, Timestamp::now()).unwrap()
+}
+
+fn roots(authority: &Authority) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.cert_pem().as_bytes()).unwrap()).unwrap();
+    roots
+}
+
+/// A sidecar's admin port that knows `callers`, is known as `name` to `backends`, and answers with `response`.
+async fn sidecar(backends: &Authority, callers: &Authority, name: &str, response: String) -> u16 {
+    let leaf = backends.issue(&LeafSpec::server([name.to_owned()]), Timestamp::now()).unwrap();
+    let shown = Arc::new(CurrentKey::default());
+    shown.set(&leaf.cert_pem, &leaf.key_pem).unwrap();
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots(callers))).build().unwrap();
+    let tls = ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(shown);
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(mut tls) = acceptor.accept(tcp).await else { continue };
+            let mut request = [0; 1024];
+            let length = tls.read(&mut request).await.unwrap_or(0);
+            assert!(request[..length].starts_with(b"GET /v1/loaded HTTP/1.1\r\n"));
+            tls.write_all(response.as_bytes()).await.unwrap();
+            tls.shutdown().await.unwrap();
+        }
+    });
+    port
+}
+
+fn answer(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn asker(backends: &Authority, callers: &Authority, port: u16) -> Asker {
+    let leaf = callers.issue(&LeafSpec::client("spiffe://example.org/operator"), Timestamp::now()).unwrap();
+    let identity = Arc::new(CurrentKey::default());
+    identity.set(&leaf.cert_pem, &leaf.key_pem).unwrap();
+    Asker { port, ..Asker::new(backends.cert_pem(), identity).unwrap() }
+}
+
+async fn asked(name: &str, response: String) -> Result<Loaded, AskError> {
+    let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+    let port = sidecar(&backends, &callers, name, response).await;
+    asker(&backends, &callers, port).ask(&key(), [127, 0, 0, 1].into()).await
+}
+
+#[tokio::test]
+async fn the_sidecar_of_the_lock_is_believed() {
+    let loaded = asked("orders.shop.lock.postern.internal", answer("200 OK", LOADED)).await.unwrap();
+    assert_eq!(loaded.config_hash.as_deref(), Some("sha256:1"));
+}
+
+#[tokio::test]
+async fn the_sidecar_of_another_lock_is_not() {
+    let told = asked("carts.shop.lock.postern.internal", answer("200 OK", LOADED)).await;
+    assert!(matches!(told, Err(AskError::Handshake(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_is_not_believed() {
+    let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+    let name = "orders.shop.lock.postern.internal";
+    let port = sidecar(&callers, &callers, name, answer("200 OK", LOADED)).await;
+    let told = asker(&backends, &callers, port).ask(&key(), [127, 0, 0, 1].into()).await;
+    assert!(matches!(told, Err(AskError::Handshake(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn anything_but_an_answer_is_said_in_words() {
+    let name = "orders.shop.lock.postern.internal";
+    let told = asked(name, answer("403 Forbidden", "")).await;
+    assert!(matches!(told, Err(AskError::Status(http::StatusCode::FORBIDDEN))), "{told:?}");
+    let told = asked(name, answer("200 OK", "perhaps")).await;
+    assert!(matches!(told, Err(AskError::Answer(_))), "{told:?}");
+    let told = asked(name, answer("200 OK", &" ".repeat(MAX_ANSWER + 1))).await;
+    assert!(matches!(told, Err(AskError::Answer(_))), "{told:?}");
+    let told = asked(name, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_owned()).await;
+    assert!(matches!(told, Err(AskError::Answer(_) | AskError::Http(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_said_in_words() {
+    let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let told = asker(&backends, &callers, free).ask(&key(), [127, 0, 0, 1].into()).await;
+    assert!(matches!(told, Err(AskError::Connect(_))), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_after_a_while() {
+    let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let told = asker(&backends, &callers, port).ask(&key(), [127, 0, 0, 1].into()).await;
+    assert!(matches!(told, Err(AskError::Timeout)), "{told:?}");
+}
+
+fn pod(restarts: i32, started: bool) -> LeanPod {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "shop", "uid": "u"},
+        "status": {"phase": "Running", "podIPs": [{"ip": "127.0.0.1"}], "initContainerStatuses": [
+            {"name": "postern-sidecar", "restartCount": restarts, "started": started,
+             "image": "", "imageID": "", "ready": true}]},
+    }))
+    .unwrap();
+    LeanPod::new(&pod, Injection::For { trust: "orders".to_owned(), current_image: true })
+}
+
+#[tokio::test]
+async fn a_pod_is_asked_until_it_has_what_is_wanted_and_again_after_a_restart() {
+    let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+    let name = "orders.shop.lock.postern.internal";
+    let port = sidecar(&backends, &callers, name, answer("200 OK", LOADED)).await;
+    let (answers, asker, it) = (Answers::default(), asker(&backends, &callers, port), pod(0, true));
+    assert!(answers.must_ask(&it, &key(), "sha256:1"));
+    answers.ask(&asker, &key(), vec![&it]).await;
+    assert!(!answers.must_ask(&it, &key(), "sha256:1"));
+    assert!(answers.must_ask(&it, &key(), "sha256:2"));
+    assert!(answers.must_ask(&pod(1, true), &key(), "sha256:1"));
+    assert_eq!(answers.loaded(&pod(1, true)), None);
+    assert!(!answers.must_ask(&pod(0, false), &key(), "sha256:2"), "it has not started");
+    answers.retain(&key(), &[]);
+    assert_eq!(answers.loaded(&it), None);
+}

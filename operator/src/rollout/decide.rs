@@ -1,0 +1,126 @@
+//! What is to be done with each pod that runs without its lock. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Owner, PodFacts, PodState, PodsPlan, is_apps};
+use crate::plan::PodPlan;
+
+/// What stands behind a pod, and how its pods are replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// In its own rolling way.
+    Rolling {
+        /// `Deployment`, `StatefulSet` or `DaemonSet`.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// When Postern restarted it last.
+        restarted: Option<Timestamp>,
+        /// Why a restart would replace nothing, with what to do.
+        blocked: Option<String>,
+    },
+    /// It has no rolling way, but makes a new pod for one that is evicted.
+    Evict,
+    /// It is being deleted, and its pods with it.
+    Gone,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Let the workload replace its pods.
+    Restart {
+        /// `Deployment`, `StatefulSet` or `DaemonSet`.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// Evict this pod.
+    Evict {
+        /// Its name.
+        pod: String,
+    },
+    /// Something can't be done; say so.
+    Say(String),
+    /// Look again in a while.
+    Later,
+}
+
+/// Owners that must be read before [`decide`].
+pub(super) fn to_look_up(plan: &PodsPlan, replace: bool) -> BTreeSet<Owner> {
+    let pods = unguarded(plan).filter(|(_, slipped_in)| replace && !slipped_in);
+    pods.filter_map(|(pod, _)| pod.owner.clone())
+        .filter(|owner| {
+            is_apps(&owner.api_version)
+                && ["ReplicaSet", "StatefulSet", "DaemonSet"].contains(&owner.kind.as_str())
+        })
+        .collect()
+}
+
+/// Decides. A workload is restarted once: what is restarted already is given time to replace its pods. Of pods
+/// that can only be evicted, one of each owner goes at a time, and the next when all others are ready.
+pub fn decide(
+    plan: &PodsPlan,
+    facts: &[PodFacts],
+    workloads: &BTreeMap<Owner, Workload>,
+    replace: bool,
+) -> Vec<Step> {
+    let mut steps = BTreeSet::new();
+    let mut evicted = BTreeSet::new();
+    for (pod, slipped_in) in unguarded(plan) {
+        let Some(own) = facts.iter().find(|facts| facts.uid == pod.uid) else { continue };
+        if own.deleting {
+            continue;
+        }
+        if slipped_in {
+            steps.insert(Step::Evict { pod: pod.name.clone() });
+            continue;
+        }
+        if !replace {
+            continue;
+        }
+        let Some(owner) = &pod.owner else {
+            let sentence = format!("pod {} has no controller that would make it anew: delete it", pod.name);
+            steps.insert(Step::Say(sentence));
+            continue;
+        };
+        match (owner.kind.as_str(), workloads.get(owner)) {
+            ("Job", _) => {
+                let sentence = format!("pod {} belongs to Job {} and is left to end", pod.name, owner.name);
+                steps.insert(Step::Say(sentence));
+            }
+            (_, Some(Workload::Gone)) => {}
+            (_, Some(Workload::Rolling { kind, name, restarted, blocked })) => {
+                if let Some(why) = blocked {
+                    steps.insert(Step::Say(format!("{kind} {name} does not replace its pods, since {why}")));
+                } else if restarted.is_none_or(|at| own.created > at) {
+                    steps.insert(Step::Restart { kind: kind.clone(), name: name.clone() });
+                }
+            }
+            // An apps/v1 owner that could not be read has been reported; it is looked up again.
+            (_, None) if to_look_up(plan, replace).contains(owner) => {}
+            (_, Some(Workload::Evict) | None) => {
+                let others_ready = facts
+                    .iter()
+                    .filter(|other| other.owner.as_ref() == Some(owner) && !other.finished())
+                    .all(|other| other.ready && !other.deleting);
+                if others_ready && evicted.insert(owner.clone()) {
+                    steps.insert(Step::Evict { pod: pod.name.clone() });
+                } else {
+                    steps.insert(Step::Later);
+                }
+            }
+        }
+    }
+    steps.into_iter().collect()
+}
+
+/// Pods without the lock that can be replaced by guarded ones, and whether each slipped in.
+fn unguarded(plan: &PodsPlan) -> impl Iterator<Item = (&PodPlan, bool)> {
+    plan.pods.iter().filter_map(|pod| match pod.state {
+        PodState::Unguarded { slipped_in, .. } => Some((pod, slipped_in)),
+        _ => None,
+    })
+}
