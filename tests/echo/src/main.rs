@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use postern_echo::{call, control, load, serve};
+use postern_echo::{call, control, hits, load, serve};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -30,6 +30,8 @@ enum Command {
     /// Read one line of JSON (a load) from standard input, keep it up until the next line (or the end) of
     /// standard input, print the totals as JSON.
     Load,
+    /// Print the link-local IPv6 addresses of this network, as JSON.
+    Interfaces,
     /// Do nothing until SIGTERM.
     Idle,
 }
@@ -44,6 +46,10 @@ async fn main() -> ExitCode {
         Command::Health { down } => {
             let order = if down { control::Order::HealthDown } else { control::Order::HealthUp };
             control::ask(order).await.map(|answer| println!("{answer}"))
+        }
+        Command::Interfaces => {
+            println!("{}", serde_json::json!(hits::link_local()));
+            Ok(())
         }
         Command::Call => call::from_stdin().await,
         Command::Load => load::from_stdin().await,
