@@ -86,11 +86,13 @@ impl Watches {
     /// Watches for ever. `judge` says whether and for which lock a pod is injected.
     pub async fn run(self, judge: impl Fn(&Pod) -> Injection) {
         let Self { client, stores, trusts, routes, services, namespaces, pods, waker } = self;
-        let wake = |keys: Vec<LockKey>| {
+        // Without a leader's queue there is nobody to wake, so nothing is worked out either.
+        let wake = |keys: &dyn Fn() -> Vec<LockKey>| {
             if let Some(waker) = waker.get() {
-                keys.into_iter().for_each(|key| waker.wake(key));
+                keys().into_iter().for_each(|key| waker.wake(key));
             }
         };
+        let (all_trusts, all_routes) = (|| stores.trusts.state(), || stores.routes.state());
         let config = watcher::Config::default;
         tokio::join!(
             feed::follow(
@@ -101,7 +103,7 @@ impl Watches {
                     trust.meta().deletion_timestamp.is_some(),
                     trust.spec.clone()
                 ),
-                |change| wake(touched::by_trust(&change, &stores.trusts.state())),
+                |change| wake(&|| touched::by_trust(&change, &all_trusts())),
             ),
             feed::follow(
                 feed::events(Api::all(client.clone()), config()).map(feed::slim),
@@ -111,13 +113,13 @@ impl Watches {
                     route.meta().deletion_timestamp.is_some(),
                     route.spec.clone()
                 ),
-                |change| wake(touched::by_route(&change)),
+                |change| wake(&|| touched::by_route(&change)),
             ),
             feed::follow(
                 feed::events(Api::all(client.clone()), config()).map(feed::slim),
                 services,
                 |service: &Service| service.spec.clone(),
-                |change| wake(touched::by_service(&change, &stores.routes.state())),
+                |change| wake(&|| touched::by_service(&change, &all_trusts(), &all_routes())),
             ),
             feed::follow(
                 feed::events(Api::all(client.clone()), config()).map(feed::slim),
@@ -125,14 +127,16 @@ impl Watches {
                 |namespace: &LeanNamespace| {
                     (namespace.metadata.labels.clone(), namespace.metadata.deletion_timestamp.is_some())
                 },
-                |change| wake(touched::by_namespace(&change, &stores.trusts.state(), &stores.routes.state())),
+                |change| wake(&|| touched::by_namespace(&change, &all_trusts(), &all_routes())),
             ),
             feed::follow(
                 feed::events::<Pod>(Api::all(client.clone()), config())
                     .map(|event| feed::convert(event, |pod| LeanPod::new(pod, judge(pod)))),
                 pods,
                 LeanPod::matters,
-                |change| wake(touched::by_pod(&change, &stores.trusts.state())),
+                |change| {
+                    wake(&|| touched::by_pod(&change, &all_trusts(), &all_routes(), &stores.services.state()))
+                },
             ),
         );
     }

@@ -36,16 +36,26 @@ pub fn by_route(change: &Change<'_, ApiRoute>) -> Vec<LockKey> {
     keys.into_iter().collect()
 }
 
-/// The locks of the routes that name the Service.
-pub fn by_service(change: &Change<'_, Service>, routes: &[Arc<ApiRoute>]) -> Vec<LockKey> {
-    let Some(service) = change.versions().last() else { return Vec::new() };
-    let keys: BTreeSet<_> = routes
-        .iter()
-        .filter(|route| {
-            route.namespace() == service.namespace() && route.spec.backend_ref.name == service.name_any()
-        })
-        .filter_map(|route| key_of_route(route))
-        .collect();
+/// The locks of the routes that name the Service, and those whose pods it may lead to.
+pub fn by_service(
+    change: &Change<'_, Service>,
+    trusts: &[Arc<BackendTrust>],
+    routes: &[Arc<ApiRoute>],
+) -> Vec<LockKey> {
+    let mut keys = BTreeSet::new();
+    for service in change.versions() {
+        let named = routes.iter().filter(|route| {
+            route.metadata.namespace == service.metadata.namespace
+                && route.spec.backend_ref.name == service.name_any()
+        });
+        keys.extend(named.filter_map(|route| key_of_route(route)));
+        let Some(leads) = service_selector(service) else { continue };
+        let reached = trusts.iter().filter(|trust| {
+            trust.metadata.namespace == service.metadata.namespace
+                && selector(trust).is_some_and(|selector| selector.overlaps(&leads))
+        });
+        keys.extend(reached.filter_map(|trust| key_of_trust(trust)));
+    }
     keys.into_iter().collect()
 }
 
@@ -65,24 +75,48 @@ pub fn by_namespace(
     keys.into_iter().collect()
 }
 
-/// The locks that select the pod, or whose Secret it mounts, before or after.
-pub fn by_pod(change: &Change<'_, LeanPod>, trusts: &[Arc<BackendTrust>]) -> Vec<LockKey> {
-    let keys: BTreeSet<_> = change
-        .versions()
-        .flat_map(|pod| {
-            let selecting = trusts
-                .iter()
-                .filter(|trust| trust.namespace().as_ref() == Some(&pod.namespace) && selects(trust, pod));
-            selecting.filter_map(|trust| key_of_trust(trust)).chain(mounted_by(pod)).collect::<Vec<_>>()
-        })
-        .collect();
+/// The locks that select the pod, whose Secret it mounts, or whose routes lead to it by their Service, before
+/// or after.
+pub fn by_pod(
+    change: &Change<'_, LeanPod>,
+    trusts: &[Arc<BackendTrust>],
+    routes: &[Arc<ApiRoute>],
+    services: &[Arc<Service>],
+) -> Vec<LockKey> {
+    let mut keys = BTreeSet::new();
+    for pod in change.versions() {
+        let here = |namespace: &Option<String>| namespace.as_ref() == Some(&pod.namespace);
+        keys.extend(mounted_by(pod));
+        let selecting = trusts.iter().filter(|trust| {
+            here(&trust.metadata.namespace)
+                && selector(trust).is_some_and(|selector| selector.matches(&pod.common().labels))
+        });
+        keys.extend(selecting.filter_map(|trust| key_of_trust(trust)));
+        let leading: BTreeSet<String> = services
+            .iter()
+            .filter(|service| {
+                here(&service.metadata.namespace)
+                    && service_selector(service).is_some_and(|leads| leads.matches(&pod.common().labels))
+            })
+            .map(|service| service.name_any())
+            .collect();
+        let named = routes.iter().filter(|route| {
+            here(&route.metadata.namespace) && leading.contains(&route.spec.backend_ref.name)
+        });
+        keys.extend(named.filter_map(|route| key_of_route(route)));
+    }
     keys.into_iter().collect()
 }
 
-fn selects(trust: &BackendTrust, pod: &LeanPod) -> bool {
-    // A selector that means nothing selects nothing; resolve says so in the lock's status.
-    Selector::new(trust.spec.pod_selector.clone())
-        .is_ok_and(|selector| !selector.is_empty() && selector.matches(&pod.common().labels))
+/// What the lock selects. A selector that means nothing selects nothing; resolve says so in the lock's status.
+fn selector(trust: &BackendTrust) -> Option<Selector> {
+    Selector::new(trust.spec.pod_selector.clone()).ok().filter(|selector| !selector.is_empty())
+}
+
+/// What the Service leads to, if it selects pods at all.
+fn service_selector(service: &Service) -> Option<Selector> {
+    let labels = service.spec.as_ref()?.selector.as_ref()?;
+    (!labels.is_empty()).then(|| Selector::from_labels(labels))
 }
 
 /// The locks whose Secret the pod mounts, whether they still exist or not.
@@ -141,8 +175,11 @@ mod tests {
         LeanPod::new(&pod, Injection::No("it has no sidecar".to_owned()))
     }
 
-    fn service(namespace: &str, name: &str) -> Service {
-        serde_json::from_value(json!({"metadata": {"namespace": namespace, "name": name}})).unwrap()
+    fn service(namespace: &str, name: &str, app: &str) -> Arc<Service> {
+        let service = json!({
+            "metadata": {"namespace": namespace, "name": name}, "spec": {"selector": {"app": app}},
+        });
+        Arc::new(serde_json::from_value(service).unwrap())
     }
 
     fn names(keys: &[LockKey]) -> Vec<String> {
@@ -174,15 +211,19 @@ mod tests {
     }
 
     #[test]
-    fn a_service_touches_the_locks_of_the_routes_that_name_it() {
+    fn a_service_touches_the_locks_of_its_routes_and_of_the_pods_that_it_leads_to() {
         let routes = [
             route("shop", "a", "orders", "svc"),
             route("shop", "b", "carts", "other"),
             route("web", "c", "orders", "svc"),
         ];
-        let it = service("shop", "svc");
-        let change = Change { before: None, after: Some(&it) };
-        assert_eq!(names(&by_service(&change, &routes)), ["shop/orders"]);
+        let touched = |before: &str, after: &str| {
+            let (before, after) = (service("shop", "svc", before), service("shop", "svc", after));
+            names(&by_service(&Change { before: Some(&*before), after: Some(&*after) }, &trusts(), &routes))
+        };
+        assert_eq!(touched("none", "none"), ["shop/orders"]);
+        assert_eq!(touched("none", "carts"), ["shop/carts", "shop/orders"]);
+        assert_eq!(touched("carts", "none"), ["shop/carts", "shop/orders"]);
     }
 
     #[test]
@@ -204,9 +245,21 @@ mod tests {
         let (before, after) =
             (pod("shop", "orders", "own"), pod("shop", "carts", &layout::secret_name("deleted")));
         let change = Change { before: Some(&before), after: Some(&after) };
-        assert_eq!(names(&by_pod(&change, &trusts())), ["shop/carts", "shop/deleted", "shop/orders"]);
+        assert_eq!(
+            names(&by_pod(&change, &trusts(), &[], &[])),
+            ["shop/carts", "shop/deleted", "shop/orders"]
+        );
         let stranger = pod("other", "orders", "own");
         let change = Change { before: None, after: Some(&stranger) };
-        assert!(by_pod(&change, &trusts()).is_empty());
+        assert!(by_pod(&change, &trusts(), &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_pod_touches_the_locks_whose_routes_lead_to_it() {
+        let it = pod("shop", "stray", "own");
+        let change = Change { before: None, after: Some(&it) };
+        let routes = [route("shop", "a", "orders", "svc"), route("web", "a", "orders", "svc")];
+        let services = [service("shop", "svc", "stray"), service("shop", "other", "stray")];
+        assert_eq!(names(&by_pod(&change, &trusts(), &routes, &services)), ["shop/orders"]);
     }
 }
