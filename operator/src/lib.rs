@@ -19,3 +19,4 @@ pub mod rollout;
 pub mod settings;
 pub mod status;
 pub mod watch;
+pub mod webhook;

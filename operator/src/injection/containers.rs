@@ -57,7 +57,7 @@ pub fn sidecar(spec: &InjectionSpec) -> Container {
 fn common(spec: &InjectionSpec) -> Container {
     Container {
         image: Some(spec.image.clone()),
-        image_pull_policy: Some(spec.pull_policy.clone()),
+        image_pull_policy: spec.pull_policy.clone(),
         resources: Some(spec.resources.clone()),
         termination_message_path: Some("/dev/termination-log".to_owned()),
         // The last lines of the log become the container's message: the reason of a failed start is in

@@ -24,8 +24,8 @@ pub struct InjectionSpec {
     pub verify_keys: Vec<String>,
     /// Image of both containers.
     pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`.
-    pub pull_policy: String,
+    /// `Always`, `IfNotPresent` or `Never`; absent: Kubernetes' own choice by the image's tag.
+    pub pull_policy: Option<String>,
     /// Requests and limits of each of the two containers.
     pub resources: ResourceRequirements,
 }

@@ -84,7 +84,7 @@ impl Accepted {
             trust: trust.clone(),
             verify_keys: self.verify_keys.clone(),
             image: String::new(),
-            pull_policy: String::new(),
+            pull_policy: None,
             resources: ResourceRequirements::default(),
         };
         let [expected_redirect, expected_sidecar] = expected.containers();
@@ -98,6 +98,14 @@ impl Accepted {
             }
         }
         Ok(Guarded { trust, current_image: redirect_current && sidecar_current })
+    }
+
+    /// As [`Self::guarded_by`] for one container alone: whether `actual` is `expected`, image included, but for
+    /// what may differ ([`compare`]).
+    pub(crate) fn unchanged(actual: &Container, expected: &Container) -> bool {
+        actual.name == expected.name
+            && actual.image == expected.image
+            && compare("", actual, expected).is_ok()
     }
 
     fn image_is_current(&self, name: &'static str, container: &Container) -> Result<bool, Defect> {

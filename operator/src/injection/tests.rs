@@ -13,7 +13,7 @@ pub(crate) fn spec(trust: &str) -> InjectionSpec {
         trust: trust.to_owned(),
         verify_keys: vec![KEY.to_owned()],
         image: "postern/sidecar:2".to_owned(),
-        pull_policy: "IfNotPresent".to_owned(),
+        pull_policy: Some("IfNotPresent".to_owned()),
         resources: serde_json::from_value(json!({
             "requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"},
         }))
@@ -50,6 +50,7 @@ pub(crate) fn guarded_pod(trust: &str) -> Value {
 /// `pod` with the value at a JSON pointer set, or removed where it is `null`; parents must exist.
 pub(crate) fn with(mut pod: Value, pointer: &str, value: Value) -> Value {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let key = &key.replace("~1", "/");
     match pod.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer}: no parent")) {
         Value::Object(map) if value.is_null() => drop(map.remove(key)),
         Value::Object(map) => drop(map.insert(key.to_owned(), value)),
