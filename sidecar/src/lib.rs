@@ -4,11 +4,20 @@
 //! function; [`forward`] takes the permit that it gives, so that nothing can be forwarded unauthorised.
 
 pub mod authorize;
+pub mod budget;
+pub mod connection;
+pub mod destination;
+pub mod forward;
 pub mod generation;
 pub mod identify;
+pub mod limits;
+pub mod log;
+pub mod metrics;
 pub mod original_destination;
 pub mod own_addresses;
 pub mod probes;
 pub mod readiness;
 pub mod redirect;
+pub mod signal;
 pub mod tls;
+pub mod worker;

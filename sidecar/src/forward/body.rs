@@ -1,0 +1,161 @@
+//! Bodies on their way: streamed, never collected, with their trailers cleaned.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::headers;
+use super::pool::Lease;
+use crate::connection::Connection;
+use crate::signal::Order;
+
+/// A request's body, on its way to the application.
+pub(super) enum Outbound {
+    Empty,
+    Caller(Incoming),
+}
+
+impl Body for Outbound {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Caller(body) => {
+                Pin::new(body).poll_frame(context).map_ok(|frame| match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        headers::clean_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Caller(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Caller(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Counts a request as in flight until its answer has been sent, or given up.
+pub(super) struct InFlight(Rc<Connection>);
+
+impl InFlight {
+    pub(super) fn start(connection: &Rc<Connection>) -> Self {
+        connection.in_flight.set(connection.in_flight.get() + 1);
+        connection.head_since.set(None);
+        Self(Rc::clone(connection))
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}
+
+/// An answer's body, on its way to the caller.
+pub(super) struct Answer {
+    source: Source,
+    in_flight: InFlight,
+}
+
+enum Source {
+    Problem(Option<Bytes>),
+    Application { body: Incoming, lease: Option<Lease> },
+}
+
+impl Answer {
+    /// A refusal's document.
+    pub(super) fn problem(document: Vec<u8>, in_flight: InFlight) -> Self {
+        Self { source: Source::Problem(Some(document.into())), in_flight }
+    }
+
+    /// What the application says; its connection is given back at the end.
+    pub(super) fn application(body: Incoming, lease: Lease, in_flight: InFlight) -> Self {
+        let mut answer = Self { source: Source::Application { body, lease: Some(lease) }, in_flight };
+        answer.give_back_at_end();
+        answer
+    }
+
+    fn give_back_at_end(&mut self) {
+        if let Source::Application { body, lease } = &mut self.source
+            && body.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        // What is revoked stops at once, in the middle of a stream too.
+        if self.in_flight.connection().signal.order() == Order::Stop {
+            return Poll::Ready(Some(Err(io::Error::other("the caller is no longer let in"))));
+        }
+        let (body, lease) = match &mut self.source {
+            Source::Problem(document) => return Poll::Ready(document.take().map(Frame::data).map(Ok)),
+            Source::Application { body, lease } => (body, lease),
+        };
+        match ready!(Pin::new(body).poll_frame(context)) {
+            Some(Ok(frame)) => {
+                self.give_back_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                lease.take();
+                Poll::Ready(Some(Err(io::Error::other(error))))
+            }
+            None => {
+                if let Some(lease) = lease.take() {
+                    lease.give_back();
+                }
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Problem(document) => document.is_none(),
+            Source::Application { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Problem(document) => SizeHint::with_exact(document.as_ref().map_or(0, Bytes::len) as u64),
+            Source::Application { body, .. } => body.size_hint(),
+        }
+    }
+}

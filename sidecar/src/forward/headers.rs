@@ -1,0 +1,231 @@
+//! What the application gets to see in headers and trailers, and the caller in answers.
+//!
+//! In this order: hop-by-hop headers go, then every name that is reserved, then identity is written.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
+    HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+
+use crate::identify::Caller;
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Belong to one hop (RFC 9110 section 7.6.1, and what was in use before it).
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Written by the sidecar alone, however they are spelt.
+const RESERVED: [&str; 3] = ["x-forwarded-client-cert", "client-cert", "client-cert-chain"];
+/// Written or completed by the sidecar; other spellings would shadow them where `_` and `-` are one.
+const OURS: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-request-id"];
+
+/// Longest request id that is kept.
+const ID_LENGTH: usize = 128;
+
+/// Who calls, as the application is told; made once per connection.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    forwarded_client_cert: HeaderValue,
+    client_cert: HeaderValue,
+    peer: String,
+}
+
+impl Identity {
+    /// `by`: the one URI of the server's certificate. None if the identity can't stand in a header.
+    pub(super) fn new(caller: &Caller, by: Option<&str>, peer: IpAddr) -> Option<Self> {
+        let mut element = String::with_capacity(256);
+        if let Some(by) = by {
+            element.push_str("By=");
+            push_quoted(&mut element, by);
+            element.push(';');
+        }
+        element.push_str("Hash=");
+        element.push_str(&hex::encode(caller.fingerprint));
+        element.push_str(";URI=");
+        push_quoted(&mut element, &caller.identity);
+
+        // A byte sequence of RFC 8941, as RFC 9440 section 2.1 wants it.
+        let leaf = caller.chain.first()?;
+        let client_cert = format!(":{}:", STANDARD.encode(leaf));
+        Some(Self {
+            forwarded_client_cert: HeaderValue::try_from(element).ok()?,
+            client_cert: HeaderValue::try_from(client_cert).ok()?,
+            peer: peer.to_canonical().to_string(),
+        })
+    }
+}
+
+/// Quoted where Envoy's format for the header needs it.
+fn push_quoted(out: &mut String, value: &str) {
+    if !value.contains([',', ';', '=', '"', '\\']) {
+        return out.push_str(value);
+    }
+    out.push('"');
+    for character in value.chars() {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
+}
+
+/// Turns the caller's headers into those that the application gets.
+pub(super) fn to_application(
+    headers: &mut HeaderMap,
+    host: HeaderValue,
+    request_id: &HeaderValue,
+    who: &Identity,
+) {
+    let wants_trailers = accepts_trailers(headers);
+    strip_hop_by_hop(headers);
+    // The sidecar has answered it: the body is read only once there is a permit.
+    headers.remove(EXPECT);
+    strip_reserved(headers);
+    join_cookies(headers);
+
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    headers.insert(HOST, host);
+    headers.insert(REQUEST_ID, request_id.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    append_forwarded_for(headers, &who.peer);
+    headers.insert(FORWARDED_CLIENT_CERT, who.forwarded_client_cert.clone());
+    headers.insert(CLIENT_CERT, who.client_cert.clone());
+}
+
+/// Turns the application's headers into those that the caller gets.
+pub(super) fn to_caller(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+}
+
+/// Removes from trailers what must not come so late: framing, routing and credentials (RFC 9110 section
+/// 6.5.1), and what is reserved.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip_reserved(trailers);
+    for name in [
+        AUTHORIZATION,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        COOKIE,
+        EXPECT,
+        HOST,
+        TRAILER,
+        FORWARDED_FOR,
+        FORWARDED_PROTO,
+        REQUEST_ID,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|option| option.trim().parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn strip_reserved(headers: &mut HeaderMap) {
+    let doomed = |name: &HeaderName| {
+        let name = name.as_str();
+        RESERVED.iter().any(|reserved| is_spelling_of(name, reserved))
+            || (name.contains('_') && OURS.iter().any(|ours| is_spelling_of(name, ours)))
+    };
+    // Mostly there is none, and then nothing is allocated.
+    if headers.keys().any(doomed) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Header names are lower-case already; `_` counts as `-`.
+fn is_spelling_of(name: &str, reserved: &str) -> bool {
+    name.len() == reserved.len()
+        && name.bytes().zip(reserved.bytes()).all(|(n, r)| n == r || (n == b'_' && r == b'-'))
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// HTTP/2 callers may send one cookie per header; HTTP/1.1 knows one header (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_some() {
+        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(COOKIE, joined);
+        }
+    }
+}
+
+/// What the gateway says of its callers is believed, as the gateway is; the gateway itself comes last.
+fn append_forwarded_for(headers: &mut HeaderMap, peer: &str) {
+    let mut all = String::with_capacity(64);
+    for value in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
+        // Writing to a String cannot fail.
+        let _ = write!(all, "{value}, ");
+    }
+    all.push_str(peer);
+    if let Ok(value) = HeaderValue::try_from(all) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+}
+
+/// The caller's id of the request if it is well formed, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let mut given = headers.get_all(REQUEST_ID).iter();
+    if let (Some(id), None) = (given.next(), given.next())
+        && (1..=ID_LENGTH).contains(&id.len())
+        && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte))
+    {
+        return id.clone();
+    }
+    let mut random = [0; 16];
+    // Without randomness the id is no id, but the request need not suffer for it.
+    let _ = rand::fill(&mut random);
+    HeaderValue::try_from(hex::encode(random)).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+#[path = "headers_tests.rs"]
+mod tests;

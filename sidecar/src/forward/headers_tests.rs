@@ -1,0 +1,170 @@
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::*;
+
+fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    headers
+}
+
+fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut lines: Vec<_> =
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    lines.sort();
+    lines
+}
+
+fn identity(uri: &str) -> Identity {
+    let caller = Caller {
+        authority: "postern".into(),
+        identity: uri.into(),
+        key: [1; 32],
+        chain: vec![CertificateDer::from(vec![1, 2, 3])],
+        fingerprint: [0xab; 32],
+        not_after: UnixTime::now(),
+    };
+    Identity::new(&caller, Some("spiffe://d/server"), "::ffff:10.0.0.9".parse().unwrap()).unwrap()
+}
+
+fn forward(given: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut headers = headers(given);
+    let id = HeaderValue::from_static("r1");
+    to_application(&mut headers, HeaderValue::from_static("a.example"), &id, &identity("spiffe://d/x"));
+    lines(&headers)
+}
+
+/// What is always written.
+fn written(more: &[(&str, &str)]) -> Vec<(String, String)> {
+    let hash = "ab".repeat(32);
+    let forwarded = format!("By=spiffe://d/server;Hash={hash};URI=spiffe://d/x");
+    let mut all = vec![
+        ("client-cert", ":AQID:"),
+        ("host", "a.example"),
+        ("x-forwarded-client-cert", &forwarded),
+        ("x-forwarded-proto", "https"),
+        ("x-request-id", "r1"),
+    ];
+    if !more.iter().any(|(name, _)| *name == "x-forwarded-for") {
+        all.push(("x-forwarded-for", "10.0.0.9"));
+    }
+    all.extend(more);
+    let mut all: Vec<_> = all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn what_the_application_sees() {
+    for (case, given, expected) in [
+        ("nothing but identity", vec![("host", "other")], vec![]),
+        (
+            "its own headers",
+            vec![("accept", "*/*"), ("x-custom", "1")],
+            vec![("accept", "*/*"), ("x-custom", "1")],
+        ),
+        (
+            "forged identity in every spelling",
+            vec![
+                ("X-Forwarded-Client-Cert", "URI=spiffe://d/admin"),
+                ("x_forwarded_client_cert", "URI=spiffe://d/admin"),
+                ("X-Forwarded_Client-Cert", "URI=spiffe://d/admin"),
+                ("Client-Cert", ":AA==:"),
+                ("client_cert", ":AA==:"),
+                ("Client-Cert-Chain", ":AA==:"),
+                ("client_cert_chain", ":AA==:"),
+                ("x_forwarded_for", "6.6.6.6"),
+                ("x_request_id", "6"),
+                ("X_Forwarded_Proto", "ftp"),
+                ("x-forwarded-proto", "http"),
+                ("client-certain", "kept"),
+            ],
+            vec![("client-certain", "kept")],
+        ),
+        (
+            "hop by hop, and what Connection names",
+            vec![
+                ("connection", "close, X-Secret"),
+                ("connection", "x-other"),
+                ("x-secret", "1"),
+                ("x-other", "1"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+                ("proxy-authorization", "Basic x"),
+                ("transfer-encoding", "chunked"),
+                ("te", "gzip"),
+                ("expect", "100-continue"),
+                ("authorization", "Bearer kept"),
+            ],
+            vec![("authorization", "Bearer kept")],
+        ),
+        (
+            "Connection cannot remove identity",
+            vec![("connection", "x-forwarded-client-cert, client-cert, host")],
+            vec![],
+        ),
+        (
+            "trailers are wanted",
+            vec![("te", "gzip, Trailers"), ("connection", "te")],
+            vec![("te", "trailers")],
+        ),
+        ("cookies in pieces", vec![("cookie", "a=1"), ("cookie", "b=2")], vec![("cookie", "a=1; b=2")]),
+        (
+            "the way here is continued",
+            vec![("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2, 3.3.3.3")],
+            vec![("x-forwarded-for", "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9")],
+        ),
+    ] {
+        assert_eq!(forward(&given), written(&expected), "{case}");
+    }
+}
+
+#[test]
+fn trailers_carry_nothing_that_decides() {
+    let mut trailers = headers(&[
+        ("grpc-status", "0"),
+        ("checksum", "x"),
+        ("client_cert", ":AA==:"),
+        ("x-forwarded-client-cert", "x"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("host", "x"),
+        ("authorization", "x"),
+        ("content-length", "5"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "checksum2"),
+        ("checksum2", "x"),
+    ]);
+    clean_trailers(&mut trailers);
+    let kept: Vec<_> = lines(&trailers).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(kept, ["checksum", "grpc-status"]);
+}
+
+#[test]
+fn identities_are_quoted_where_they_could_be_misread() {
+    let value = |uri| identity(uri).forwarded_client_cert.to_str().unwrap().to_owned();
+    assert!(value("urn:a").ends_with(";URI=urn:a"));
+    assert!(value("urn:a;URI=urn:b").ends_with(r#";URI="urn:a;URI=urn:b""#));
+    assert!(value(r#"urn:"a\"#).ends_with(r#";URI="urn:\"a\\""#));
+}
+
+#[test]
+fn request_ids_are_kept_if_well_formed() {
+    for (given, kept) in [
+        (vec![("x-request-id", "abc-1.2_3:/+=@")], true),
+        (vec![("x-request-id", "")], false),
+        (vec![("x-request-id", "a b")], false),
+        (vec![("x-request-id", "a\"b")], false),
+        (vec![("x-request-id", "a"), ("x-request-id", "b")], false),
+        (vec![], false),
+    ] {
+        let headers = headers(&given);
+        let id = request_id(&headers);
+        assert_eq!(Some(&id) == headers.get(REQUEST_ID), kept, "{given:?}");
+        assert!(kept || id.len() == 32, "{id:?}");
+    }
+    let long = "x".repeat(129);
+    assert_eq!(request_id(&headers(&[("x-request-id", &long)])).len(), 32);
+    assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+}

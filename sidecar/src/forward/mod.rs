@@ -1,0 +1,24 @@
+//! Passes on what was permitted, and nothing else: the application can only be dialled with a
+//! [`Permit`](crate::authorize::Permit).
+//!
+//! * [`server`] reads requests and writes answers: the HTTP engine, today hyper, in one place.
+//! * [`exchange`] is one request: judge, rewrite, send, answer.
+//! * [`headers`] says what the application gets to see.
+//! * [`upstream`] and [`pool`] are the application's side.
+//! * [`stream`] passes on bytes.
+
+mod body;
+mod exchange;
+mod framing;
+mod headers;
+mod io;
+mod pool;
+mod problem;
+mod server;
+mod stream;
+mod upstream;
+
+pub(crate) use self::pool::Pool;
+pub(crate) use self::server::serve as http;
+pub(crate) use self::stream::pass as bytes;
+pub(crate) use self::upstream::dial;

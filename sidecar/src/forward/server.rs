@@ -1,0 +1,118 @@
+//! The caller's side of HTTP: hyper reads the requests and writes the answers.
+//!
+//! Another engine takes this file's place; what a request means is decided in [`super::exchange`].
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::server::TlsStream;
+
+use super::exchange::{self, Session};
+use super::headers::Identity;
+use super::io::Watched;
+use super::pool::Key;
+use crate::authorize::{Code, Denial};
+use crate::connection::Connection;
+use crate::generation::Generation;
+use crate::limits::Limits;
+use crate::log::Asked;
+use crate::signal::{Order, Signal};
+use crate::worker::Worker;
+
+/// Serves requests until the caller or the sidecar ends the connection.
+pub(crate) async fn serve<S>(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    generation: &Arc<Generation>,
+    stream: TlsStream<S>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Some(session) = session(worker, connection, generation) else {
+        let denial = Denial::new(Code::NoIdentity, "the identity cannot be told to the application");
+        let (peer, port) = (connection.peer, connection.target.port);
+        return worker.refuse(&denial, peer, port, connection.party(), Asked::default());
+    };
+    let session = Rc::new(session);
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let io = TokioIo::new(Watched::new(stream, worker, connection, !is_http2));
+    let service = service_fn(move |request| {
+        let session = Rc::clone(&session);
+        async move { Ok::<_, Infallible>(exchange::answer(session, request).await) }
+    });
+    // A connection that breaks is the caller's affair; what was refused has been logged.
+    if is_http2 {
+        let serving = http2_builder(&worker.limits).serve_connection(io, service);
+        drive(serving, &connection.signal, http2::Connection::graceful_shutdown).await;
+    } else {
+        let serving = http1_builder(&worker.limits).serve_connection(io, service);
+        drive(serving, &connection.signal, http1::Connection::graceful_shutdown).await;
+    }
+}
+
+fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Generation) -> Option<Session> {
+    let caller = connection.caller.clone()?;
+    let identity = Identity::new(&caller, generation.server.uri.as_deref(), connection.peer.ip())?;
+    let pool_key = Key {
+        address: connection.target.address,
+        caller: format!("{}\0{}", caller.authority, caller.identity).into(),
+    };
+    Some(Session { worker: Rc::clone(worker), connection: Rc::clone(connection), caller, identity, pool_key })
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let size = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
+    let mut builder = http1::Builder::new();
+    // The worker's ticks bound the time for a head: the engine's own time-out would also close connections
+    // that a gateway keeps for its next request.
+    builder.header_read_timeout(None).max_buf_size(size).max_headers(limits.header_count);
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .initial_connection_window_size(limits.connection_window)
+        .initial_stream_window_size(limits.stream_window)
+        .max_header_list_size(limits.header_bytes)
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        .max_local_error_reset_streams(limits.own_resets);
+    builder
+}
+
+async fn drive<C: Future>(serving: C, signal: &Signal, finish: fn(Pin<&mut C>)) {
+    let mut serving = pin!(serving);
+    let mut is_finishing = false;
+    poll_fn(|context| {
+        match signal.watch(context) {
+            Order::Stop => return Poll::Ready(()),
+            Order::Finish if !is_finishing => {
+                is_finishing = true;
+                finish(serving.as_mut());
+            }
+            Order::Finish | Order::Run => {}
+        }
+        serving.as_mut().poll(context).map(|_| ())
+    })
+    .await;
+}
+
+/// Streams of an HTTP/2 connection stay on their worker's thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}

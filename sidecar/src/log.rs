@@ -1,0 +1,158 @@
+//! JSON lines on standard output, written by a thread of their own so that a full pipe can't hold up traffic.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::authorize::{Code, Denial};
+use crate::identify::{Caller, Presented};
+use crate::metrics::ControlMetrics;
+
+/// Lines that may wait to be written; more are dropped and counted.
+const QUEUE: usize = 4096;
+
+/// Sends all logging from now on to standard output. To be called once, at the start of the program.
+///
+/// # Errors
+/// If the writing thread cannot be started, or logging goes somewhere else already.
+pub fn start(
+    level: LevelFilter,
+    metrics: Arc<ControlMetrics>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (queue, lines) = sync_channel::<Vec<u8>>(QUEUE);
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+        let mut out = io::stdout();
+        for line in lines {
+            // Nobody is left to tell if standard output is gone.
+            let _ = out.write_all(&line);
+        }
+    })?;
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_max_level(level)
+        .with_writer(Queue { queue, metrics })
+        .try_init()
+}
+
+struct Queue {
+    queue: SyncSender<Vec<u8>>,
+    metrics: Arc<ControlMetrics>,
+}
+
+/// Takes one line; the formatter writes it in one piece.
+pub struct Line<'a>(&'a Queue);
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line(self)
+    }
+}
+
+impl io::Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            self.0.queue.try_send(line.to_vec())
+        {
+            self.0.metrics.log_lines_dropped.fetch_add(1, Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a request was for, as far as it is known; already canonical or clipped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Method.
+    pub method: Option<&'a str>,
+    /// Host.
+    pub host: Option<&'a str>,
+    /// Path, without its query.
+    pub path: Option<&'a str>,
+    /// Its id.
+    pub request_id: Option<&'a str>,
+}
+
+/// Who called, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Party<'a> {
+    /// Nobody in particular.
+    Unknown,
+    /// A certificate that was not accepted.
+    Presented(&'a Presented),
+    /// A caller that proved who it is.
+    Known(&'a Caller),
+}
+
+/// One line for one refusal.
+pub fn refusal(denial: &Denial, peer: SocketAddr, port: u16, party: Party<'_>, asked: Asked<'_>) {
+    let presented = match party {
+        Party::Presented(presented) => Some(presented),
+        _ => None,
+    };
+    let caller = match party {
+        Party::Known(caller) => Some(caller),
+        _ => None,
+    };
+    let fingerprint = caller.map(|caller| hex::encode(caller.fingerprint));
+    let shown = |text: &'static str| if is_about_the_application(denial.code) { text } else { "refused" };
+    tracing::warn!(
+        target: "postern",
+        code = denial.code.as_str(),
+        reason = clip(&denial.reason),
+        remedy = denial.code.remedy(),
+        peer = %peer,
+        port,
+        identity = caller.map(|caller| &*caller.identity),
+        authority = caller.map(|caller| &*caller.authority),
+        certificate = fingerprint.as_deref().or(presented.map(|it| it.sha256.as_str())),
+        subject = presented.map(|it| it.subject.as_str()),
+        issuer = presented.map(|it| it.issuer.as_str()),
+        names = presented.map(|it| it.names.as_str()),
+        method = asked.method.map(clip),
+        host = asked.host.map(clip),
+        path = asked.path.map(clip),
+        request_id = asked.request_id,
+        "{}",
+        shown("failed"),
+    );
+}
+
+/// One line for one request that was let in.
+pub fn permit(route: &str, status: u16, peer: SocketAddr, port: u16, caller: &Caller, asked: Asked<'_>) {
+    tracing::info!(
+        target: "postern",
+        route,
+        status,
+        peer = %peer,
+        port,
+        identity = &*caller.identity,
+        method = asked.method.map(clip),
+        host = asked.host.map(clip),
+        path = asked.path.map(clip),
+        request_id = asked.request_id,
+        "permitted"
+    );
+}
+
+const fn is_about_the_application(code: Code) -> bool {
+    matches!(code, Code::ApplicationUnreachable | Code::ApplicationFailed | Code::ApplicationTimeout)
+}
+
+/// A caller's text, so far as a line should hold it.
+fn clip(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(512)).unwrap_or_default()
+}

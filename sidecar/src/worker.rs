@@ -1,0 +1,270 @@
+//! A worker: one thread, one runtime, its own connections and its own pool. Workers share nothing that a
+//! request touches.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustls_pki_types::UnixTime;
+use tokio::runtime::LocalOptions;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::authorize::Denial;
+use crate::connection::{self, Connection, Inbound, Registered};
+use crate::forward::Pool;
+use crate::generation::Generation;
+use crate::limits::Limits;
+use crate::log::{self, Asked, Party};
+use crate::metrics::{Kind, WorkerMetrics};
+use crate::signal::Order;
+
+/// How often time-outs are looked for, and so how exact they are.
+const TICK: Duration = Duration::from_secs(1);
+/// Longer than any time-out of a request, so that the request's own answer comes first.
+const STALL_GRACE: u64 = 5;
+
+/// What the control thread and the listeners tell a worker.
+enum Message {
+    Connection(Box<Inbound>),
+    /// Enforce this from now on, and say when it is so.
+    Enforce(Arc<Generation>, oneshot::Sender<()>),
+    /// Finish what is in flight, then end.
+    Drain,
+}
+
+/// The other threads' end of a worker.
+#[derive(Clone)]
+pub struct Handle {
+    messages: mpsc::UnboundedSender<Message>,
+    load: Arc<AtomicUsize>,
+}
+
+/// What workers are made with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bounds.
+    pub limits: Limits,
+    /// Whether permits are logged too.
+    pub access_log: bool,
+}
+
+/// A worker's own state.
+pub(crate) struct Worker {
+    pub(crate) limits: Limits,
+    pub(crate) access_log: bool,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) pool: Pool,
+    load: Arc<AtomicUsize>,
+    generation: RefCell<Option<Arc<Generation>>>,
+    connections: RefCell<HashMap<u64, Rc<Connection>>>,
+    next_key: Cell<u64>,
+    started: Instant,
+    clock: Cell<u64>,
+    draining: Cell<bool>,
+}
+
+impl Handle {
+    /// Hands a connection over. If the worker has ended, the connection is closed.
+    pub fn take(&self, inbound: Inbound) {
+        self.load.fetch_add(1, Relaxed);
+        if self.messages.send(Message::Connection(Box::new(inbound))).is_err() {
+            self.load.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Connections that it serves.
+    pub fn load(&self) -> usize {
+        self.load.load(Relaxed)
+    }
+
+    /// Sends a configuration; the answer comes when every connection obeys it.
+    pub fn enforce(&self, generation: Arc<Generation>) -> oneshot::Receiver<()> {
+        let (done, enforced) = oneshot::channel();
+        // If the worker has ended, the sender is dropped with the message and the receiver says so.
+        let _ = self.messages.send(Message::Enforce(generation, done));
+        enforced
+    }
+
+    /// Lets it finish.
+    pub fn drain(&self) {
+        let _ = self.messages.send(Message::Drain);
+    }
+}
+
+/// Starts a worker's thread. `main` runs beside it on the same thread, for a listener of its own.
+///
+/// # Errors
+/// If the system gives no thread or no runtime.
+pub fn spawn<F>(
+    name: String,
+    settings: &Settings,
+    metrics: Arc<WorkerMetrics>,
+    main: impl FnOnce(Handle) -> F + Send + 'static,
+) -> io::Result<(Handle, JoinHandle<()>)>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let (messages, inbox) = mpsc::unbounded_channel();
+    let handle = Handle { messages, load: Arc::default() };
+    let (settings, ours) = (settings.clone(), handle.clone());
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "a worker's runtime cannot be started"),
+        };
+        let load = Arc::clone(&ours.load);
+        runtime.block_on(async move {
+            tokio::task::spawn_local(main(ours));
+            Rc::new(Worker::new(settings, metrics, load)).run(inbox).await;
+        });
+    })?;
+    Ok((handle, thread))
+}
+
+impl Worker {
+    fn new(settings: Settings, metrics: Arc<WorkerMetrics>, load: Arc<AtomicUsize>) -> Self {
+        Self {
+            pool: Pool::new(settings.limits.upstream_idle),
+            limits: settings.limits,
+            access_log: settings.access_log,
+            metrics,
+            load,
+            generation: RefCell::default(),
+            connections: RefCell::default(),
+            next_key: Cell::new(0),
+            started: Instant::now(),
+            clock: Cell::new(0),
+            draining: Cell::new(false),
+        }
+    }
+
+    async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Message>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !(self.draining.get() && self.load.load(Relaxed) == 0) {
+            let is_busy = self.draining.get() || self.load.load(Relaxed) > 0 || !self.pool.is_empty();
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(Message::Connection(inbound)) => self.start(*inbound),
+                    Some(Message::Enforce(generation, done)) => {
+                        self.enforce(generation);
+                        // The control thread may have given up waiting.
+                        let _ = done.send(());
+                    }
+                    Some(Message::Drain) => self.drain(),
+                    None => return,
+                },
+                _ = ticks.tick(), if is_busy => self.tick(),
+            }
+        }
+    }
+
+    fn start(self: &Rc<Self>, inbound: Inbound) {
+        self.clock.set(self.started.elapsed().as_secs());
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let _load = Load(Arc::clone(&worker.load));
+            connection::serve(worker, inbound).await;
+        });
+    }
+
+    /// From now on every request is judged by `generation`; what it doesn't allow is closed.
+    fn enforce(&self, generation: Arc<Generation>) {
+        let now = UnixTime::now();
+        for connection in self.connections.borrow().values() {
+            if !connection.is_allowed_by(&generation, now) {
+                tracing::info!(
+                    target: "postern",
+                    peer = %connection.peer,
+                    port = connection.target.port,
+                    identity = connection.caller.as_ref().map(|caller| &*caller.identity),
+                    "connection closed: the new configuration does not let this caller in"
+                );
+                connection.signal.give(Order::Stop);
+            }
+        }
+        self.generation.replace(Some(generation));
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for connection in self.connections.borrow().values() {
+            connection.signal.give(Order::Finish);
+        }
+    }
+
+    fn tick(&self) {
+        let now = self.started.elapsed().as_secs();
+        self.clock.set(now);
+        self.pool.evict();
+        let wall = UnixTime::now();
+        let (idle, header) = (self.limits.idle.as_secs(), self.limits.header.as_secs());
+        for connection in self.connections.borrow().values() {
+            let quiet = now.saturating_sub(connection.last_byte.get());
+            let is_busy = connection.in_flight.get() > 0;
+            if connection.head_since.get().is_some_and(|since| now.saturating_sub(since) > header)
+                || quiet > idle.saturating_add(STALL_GRACE)
+                || (connection.kind == Kind::Tcp && connection.is_expired(wall))
+            {
+                connection.signal.give(Order::Stop);
+            } else if connection.is_expired(wall) || (quiet > idle && !is_busy) {
+                connection.signal.give(Order::Finish);
+            }
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn generation(&self) -> Option<Arc<Generation>> {
+        self.generation.borrow().clone()
+    }
+
+    /// Coarse time, in seconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.get()
+    }
+
+    pub(crate) fn register(self: &Rc<Self>, connection: Connection) -> Registered {
+        let key = self.next_key.get();
+        self.next_key.set(key.wrapping_add(1));
+        connection.last_byte.set(self.now());
+        if self.draining.get() {
+            connection.signal.give(Order::Finish);
+        }
+        let connection = Rc::new(connection);
+        self.connections.borrow_mut().insert(key, Rc::clone(&connection));
+        Registered::new(self, connection, key)
+    }
+
+    pub(crate) fn forget(&self, key: u64) {
+        self.connections.borrow_mut().remove(&key);
+    }
+
+    /// Logs and counts a refusal.
+    pub(crate) fn refuse(
+        &self,
+        denial: &Denial,
+        peer: SocketAddr,
+        port: u16,
+        party: Party<'_>,
+        asked: Asked<'_>,
+    ) {
+        self.metrics.denial(denial.code);
+        log::refusal(denial, peer, port, party, asked);
+    }
+}
+
+/// One connection's share of the load, wherever its task ends.
+struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
