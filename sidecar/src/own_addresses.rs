@@ -117,6 +117,14 @@ impl OwnAddresses {
         Self::with_source(Box::new(Snapshot::read), REFRESH_INTERVAL)
     }
 
+    /// Addresses that never change.
+    #[cfg(test)]
+    pub(crate) fn fixed(ips: &[&str]) -> Self {
+        let address = |ip: &&str| InterfaceAddress { ip: ip.parse().unwrap(), interface: 1 };
+        let snapshot = Snapshot::new(ips.iter().map(address).collect());
+        Self::with_source(Box::new(move || Ok(snapshot.clone())), REFRESH_INTERVAL).unwrap()
+    }
+
     fn with_source(source: Source, interval: Duration) -> io::Result<Self> {
         let current = ArcSwap::from_pointee(source()?);
         Ok(Self { current, read_at: Mutex::new(Instant::now()), interval, source })
