@@ -61,13 +61,21 @@ pub fn resolve<'a>(
     }
 }
 
-fn missing_service(key: &LockKey, reference: &BackendRef, services: &[&Service], territory: &Territory) -> String {
-    let fitting: Vec<_> = leading_to(services, territory)
-        .filter_map(|service| service.metadata.name.as_deref())
-        .collect();
+fn missing_service(
+    key: &LockKey,
+    reference: &BackendRef,
+    services: &[&Service],
+    territory: &Territory,
+) -> String {
+    let fitting: Vec<_> =
+        leading_to(services, territory).filter_map(|service| service.metadata.name.as_deref()).collect();
     let hint = match fitting.as_slice() {
         [] => "create it".to_owned(),
-        names => format!("create it, or write one that leads to the pods of BackendTrust {}: {}", key.name, names.join(", ")),
+        names => format!(
+            "create it, or write one that leads to the pods of BackendTrust {}: {}",
+            key.name,
+            names.join(", ")
+        ),
     };
     format!("Service {} doesn't exist in namespace {}: {hint}", reference.name, key.namespace)
 }
@@ -100,7 +108,9 @@ fn port<'a>(key: &LockKey, reference: &BackendRef, service: &'a Service) -> Resu
         return Err(Refusal::new(
             ConditionType::Accepted,
             Reason::LockNotPossible,
-            format!("port {wanted} of Service {name} is {transport}, and the lock lets only TCP in: name a TCP port"),
+            format!(
+                "port {wanted} of Service {name} is {transport}, and the lock lets only TCP in: name a TCP port"
+            ),
         ));
     }
     let behind = all().find(|port| port.target == PortRef::Number(*wanted));
@@ -115,7 +125,10 @@ fn port<'a>(key: &LockKey, reference: &BackendRef, service: &'a Service) -> Resu
             format!("its TCP ports are: {ports}; write one of them")
         }
     };
-    unresolved(Reason::PortNotFound, format!("Service {name} in namespace {} has no port {wanted}; {hint}", key.namespace))
+    unresolved(
+        Reason::PortNotFound,
+        format!("Service {name} in namespace {} has no port {wanted}; {hint}", key.namespace),
+    )
 }
 
 /// Refuses a Service that also leads to pods outside the lock, or to none of it: a gateway that calls it would
@@ -207,5 +220,10 @@ pub fn label(reference: &BackendRef) -> String {
 
 /// The container port in words, for messages.
 pub fn describe(target: &Target<'_>) -> String {
-    format!("port {} of Service {} leads to {}", target.port.port, target.port.service, show(&target.port.target))
+    format!(
+        "port {} of Service {} leads to {}",
+        target.port.port,
+        target.port.service,
+        show(&target.port.target)
+    )
 }

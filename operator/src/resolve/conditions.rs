@@ -1,0 +1,280 @@
+//! The conditions of status: what the plan refused and what became of the rest, as one answer for each question.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use postern_crds::{ConditionType, Reason, limits};
+
+use crate::plan::{
+    Armed, KeyAction, KeyPlan, LockPlan, LockState, Outcome, Plan, PodState, PodsPlan, Refusal, RoutePlan,
+};
+use crate::resolve::backend::some_of;
+
+/// One condition before it is written: status `None` is `Unknown`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which condition.
+    pub condition: ConditionType,
+    /// `True`, `False`, or `Unknown`.
+    pub status: Option<bool>,
+    /// Why.
+    pub reason: Reason,
+    /// In words, with what to do.
+    pub message: String,
+}
+
+impl Verdict {
+    fn new(
+        condition: ConditionType,
+        status: Option<bool>,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { condition, status, reason, message: message.into() }
+    }
+
+    fn good(condition: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self::new(condition, Some(true), reason, message)
+    }
+
+    fn bad(condition: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self::new(condition, Some(false), reason, message)
+    }
+
+    /// As Kubernetes has it. The transition time is `now`; whoever writes it keeps the old one if the status has not
+    /// changed.
+    pub fn to_condition(&self, generation: i64, now: Timestamp) -> Condition {
+        Condition {
+            type_: self.condition.as_str().to_owned(),
+            status: match self.status {
+                Some(true) => "True",
+                Some(false) => "False",
+                None => "Unknown",
+            }
+            .to_owned(),
+            reason: self.reason.as_str().to_owned(),
+            message: self.message.chars().take(limits::MESSAGE).collect(),
+            observed_generation: Some(generation),
+            last_transition_time: Time(now),
+        }
+    }
+}
+
+/// The first refusal's reason with the messages of all, or the good answer.
+fn refused_or(condition: ConditionType, refusals: &[Refusal], good: impl FnOnce() -> Verdict) -> Verdict {
+    let of_this: Vec<_> = refusals.iter().filter(|refusal| refusal.condition == condition).collect();
+    match of_this.first() {
+        None => good(),
+        Some(first) => {
+            let messages: Vec<_> = of_this.iter().map(|refusal| refusal.message.as_str()).collect();
+            Verdict::bad(condition, first.reason, messages.join("; also: "))
+        }
+    }
+}
+
+/// The conditions of the `BackendTrust`; empty if it doesn't exist.
+pub fn lock(plan: &Plan, outcome: &Outcome) -> Vec<Verdict> {
+    let LockState::Present(lock) = &plan.lock else { return Vec::new() };
+    let parts = vec![
+        refused_or(ConditionType::Accepted, &lock.refusals, || {
+            Verdict::good(ConditionType::Accepted, Reason::Accepted, "the lock makes sense")
+        }),
+        refused_or(ConditionType::ResolvedRefs, &lock.refusals, || {
+            Verdict::good(
+                ConditionType::ResolvedRefs,
+                Reason::ResolvedRefs,
+                "the lock names nothing that is missing",
+            )
+        }),
+        armed(lock, &outcome.armed),
+        lock_programmed(lock, outcome),
+    ];
+    let sum = sum(&parts, "every selected pod runs behind the lock and has loaded its configuration");
+    parts.into_iter().chain([sum]).collect()
+}
+
+/// The worst of the others: what is false counts before what is unknown.
+fn sum(parts: &[Verdict], good: &str) -> Verdict {
+    let worst = parts
+        .iter()
+        .find(|part| part.status == Some(false))
+        .or_else(|| parts.iter().find(|part| part.status.is_none()));
+    match worst {
+        None => Verdict::good(ConditionType::Ready, Reason::Ready, good),
+        Some(part) => Verdict { condition: ConditionType::Ready, ..part.clone() },
+    }
+}
+
+fn armed(lock: &LockPlan, armed: &Armed) -> Verdict {
+    refused_or(ConditionType::Armed, &lock.refusals, || match armed {
+        Armed::Yes => Verdict::good(
+            ConditionType::Armed,
+            Reason::Armed,
+            "a dry run has shown that the API server refuses a selected pod without the lock",
+        ),
+        Armed::No(why) => Verdict::bad(ConditionType::Armed, Reason::AdmissionNotReady, why.clone()),
+        Armed::NotTried if lock.admission.is_none() => Verdict::bad(
+            ConditionType::Armed,
+            Reason::Pending,
+            "nothing is armed while the lock is not accepted: see the condition Accepted",
+        ),
+        Armed::NotTried => Verdict::bad(
+            ConditionType::Armed,
+            Reason::Pending,
+            "not tried yet, because a step before it has not succeeded: see the condition Programmed and the operator's log",
+        ),
+    })
+}
+
+fn lock_programmed(lock: &LockPlan, outcome: &Outcome) -> Verdict {
+    let condition = ConditionType::Programmed;
+    refused_or(condition, &lock.refusals, || {
+        if let Err(failure) = &outcome.lock_secret {
+            return Verdict::bad(condition, failure.reason, failure.message.clone());
+        }
+        if lock.closed {
+            return Verdict::bad(
+                condition,
+                Reason::Pending,
+                "the lock lets nobody in while it is not accepted: see the condition Accepted",
+            );
+        }
+        pods_programmed(&outcome.pods, &outcome.rollout)
+    })
+}
+
+fn pods_programmed(pods: &PodsPlan, rollout: &[String]) -> Verdict {
+    let condition = ConditionType::Programmed;
+    let unguarded: Vec<_> = pods.unguarded().map(|(pod, why)| format!("{} ({why})", pod.name)).collect();
+    if !unguarded.is_empty() {
+        let mut message = format!(
+            "{} of {} selected pods run without the lock: {}",
+            unguarded.len(),
+            pods.selected(),
+            some_of(&unguarded)
+        );
+        for sentence in rollout {
+            message.push_str("; ");
+            message.push_str(sentence);
+        }
+        return Verdict::bad(condition, Reason::PodsNotGuarded, message);
+    }
+    let outdated: Vec<_> = pods.outdated().map(|(pod, why)| format!("{} ({why})", pod.name)).collect();
+    if !outdated.is_empty() {
+        let message = format!(
+            "{} of {} guarded pods have not loaded the present configuration: {}; the last one that they loaded stays in \
+             force",
+            outdated.len(),
+            pods.guarded(),
+            some_of(&outdated)
+        );
+        return Verdict::bad(condition, Reason::PodsOutdated, message);
+    }
+    let starting: Vec<_> =
+        pods.pods.iter().filter(|pod| pod.state == PodState::Starting).map(|pod| pod.name.clone()).collect();
+    if pods.current() == 0 && !starting.is_empty() {
+        let message = format!("the pods are starting, behind the lock: {}", some_of(&starting));
+        return Verdict::bad(condition, Reason::PodsOutdated, message);
+    }
+    if pods.current() == 0 {
+        return Verdict::new(
+            condition,
+            None,
+            Reason::NoPods,
+            "podSelector selects no running pod, so nothing shows that the lock holds: start the workload, or compare \
+             podSelector with its pods' labels",
+        );
+    }
+    Verdict::good(
+        condition,
+        Reason::Programmed,
+        format!("{} pod(s) have loaded the present configuration, by their own word", pods.current()),
+    )
+}
+
+/// The conditions of one `ApiRoute`.
+pub fn route(plan: &Plan, route: &RoutePlan, outcome: &Outcome) -> Vec<Verdict> {
+    let gateways: Vec<_> = route.keys.iter().map(|key| (key, gateway(plan, route, key, outcome))).collect();
+    let accepted = route_accepted(route);
+    let resolved = refused_or(ConditionType::ResolvedRefs, &route.refusals, || {
+        Verdict::good(
+            ConditionType::ResolvedRefs,
+            Reason::ResolvedRefs,
+            "the BackendTrust, the Service and its port were found",
+        )
+    });
+    let parts = vec![accepted, resolved];
+    let mut ready = sum(&parts, "the gateways hold their keys, and the lock that they fit is Ready");
+    if ready.status == Some(true) {
+        let unready = gateways.iter().find_map(|(key, verdicts)| {
+            verdicts.iter().find(|verdict| verdict.status != Some(true)).map(|verdict| (key, verdict))
+        });
+        let lock_ready =
+            lock(plan, outcome).into_iter().find(|verdict| verdict.condition == ConditionType::Ready);
+        if let Some((key, verdict)) = unready {
+            let message = format!("gateway {}: {}", key.id.gateway, verdict.message);
+            ready = Verdict::bad(ConditionType::Ready, Reason::GatewayNotReady, message);
+        } else if let Some(lock) = lock_ready.filter(|lock| lock.status != Some(true)) {
+            let message = format!("BackendTrust {} is not Ready: {}", plan.key.name, lock.message);
+            ready = Verdict::new(ConditionType::Ready, lock.status, Reason::TrustNotReady, message);
+        }
+    }
+    parts.into_iter().chain([ready]).collect()
+}
+
+/// A route that none of its gateways takes is of no use, so it is not accepted itself.
+fn route_accepted(route: &RoutePlan) -> Verdict {
+    refused_or(ConditionType::Accepted, &route.refusals, || {
+        let of_gateways: Vec<Refusal> = route.keys.iter().filter_map(not_accepted).cloned().collect();
+        let all = !of_gateways.is_empty() && of_gateways.len() == route.keys.len();
+        refused_or(ConditionType::Accepted, if all { &of_gateways } else { &[] }, || {
+            Verdict::good(ConditionType::Accepted, Reason::Accepted, "the route makes sense")
+        })
+    })
+}
+
+fn not_accepted(key: &KeyPlan) -> Option<&Refusal> {
+    key.refusals.iter().find(|refusal| refusal.condition == ConditionType::Accepted)
+}
+
+/// The conditions of one gateway of one route.
+pub fn gateway(plan: &Plan, route: &RoutePlan, key: &KeyPlan, outcome: &Outcome) -> Vec<Verdict> {
+    let accepted = refused_or(ConditionType::Accepted, &key.refusals, || {
+        Verdict::good(ConditionType::Accepted, Reason::Accepted, "the gateway takes this route")
+    });
+    let programmed =
+        refused_or(ConditionType::Programmed, &key.refusals, || key_programmed(plan, route, key, outcome));
+    vec![accepted, programmed]
+}
+
+fn key_programmed(plan: &Plan, route: &RoutePlan, key: &KeyPlan, outcome: &Outcome) -> Verdict {
+    let condition = ConditionType::Programmed;
+    let object = || format!("{}/{}", key.namespace.as_deref().unwrap_or_default(), key.id.object_name());
+    let pending = |message: String| Verdict::bad(condition, Reason::Pending, message);
+    match (&key.action, outcome.keys.get(&key.id)) {
+        (KeyAction::Remove, _) => {
+            pending("the gateway has no key for this route: see the other conditions".to_owned())
+        }
+        (KeyAction::Leave, _) => {
+            let cause = if route.holds() {
+                format!("BackendTrust {} is not accepted", plan.key.name)
+            } else {
+                "the route is not accepted or not resolved".to_owned()
+            };
+            pending(format!(
+                "{cause}, so no pod lets this key in, and nothing new is written for the gateway: see the other conditions"
+            ))
+        }
+        (KeyAction::Write(_) | KeyAction::Renew(_), None) => pending(format!(
+            "Secret and ConfigMap {} have not been written yet: wait, or see the operator's log",
+            object()
+        )),
+        (KeyAction::Write(_) | KeyAction::Renew(_), Some(Err(failure))) => {
+            Verdict::bad(condition, failure.reason, failure.message.clone())
+        }
+        (KeyAction::Write(_) | KeyAction::Renew(_), Some(Ok(()))) => Verdict::good(
+            condition,
+            Reason::Programmed,
+            format!("Secret and ConfigMap {} are written", object()),
+        ),
+    }
+}

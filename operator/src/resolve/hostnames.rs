@@ -5,8 +5,10 @@ pub fn covers(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix("*.") {
         None => pattern == name,
         Some(suffix) => {
-            let name = name.strip_prefix("*.").map_or(name, |rest| if rest == suffix { pattern } else { rest });
-            name == pattern || name.strip_suffix(suffix).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
+            let name =
+                name.strip_prefix("*.").map_or(name, |rest| if rest == suffix { pattern } else { rest });
+            name == pattern
+                || name.strip_suffix(suffix).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
         }
     }
 }

@@ -107,7 +107,12 @@ pub fn server(clock: &Clock, existing: Option<&Leaf>, names: &BTreeSet<SubjectNa
 
 /// One key's client certificate, one step at a time in the order of SECURITY 15: publish the next pin, wait until
 /// every pod has it, hand out the leaf, and after the overlap drop the old pin.
-pub fn client(clock: &Clock, existing: Option<&KeySecret>, identity: &str, published: &Published<'_>) -> Decision {
+pub fn client(
+    clock: &Clock,
+    existing: Option<&KeySecret>,
+    identity: &str,
+    published: &Published<'_>,
+) -> Decision {
     let names = BTreeSet::from([SubjectName::Uri(identity.to_owned())]);
     let issue = |reason| Decision {
         plan: LeafPlan::Issue(clock.spec(AuthorityKind::Client, &names, reason)),
@@ -150,7 +155,9 @@ pub fn client(clock: &Clock, existing: Option<&KeySecret>, identity: &str, publi
         Some(previous) if previous.drop_after <= clock.now => {
             Decision { plan: LeafPlan::DropPrevious, again_at: Some(again_at) }
         }
-        Some(previous) => Decision { plan: LeafPlan::Keep, again_at: Some(again_at.min(previous.drop_after)) },
+        Some(previous) => {
+            Decision { plan: LeafPlan::Keep, again_at: Some(again_at.min(previous.drop_after)) }
+        }
         None => Decision { plan: LeafPlan::Keep, again_at: Some(again_at) },
     }
 }
@@ -176,8 +183,10 @@ impl<'a> Published<'a> {
 
     /// Whether every pod that serves lets `identity` in with the key of this pin.
     fn everywhere(&self, identity: &str, pin: &str) -> bool {
-        let callers = self.content.iter().flat_map(|content| &content.policy.routes).flat_map(|route| &route.callers);
-        let mut keys = callers.filter(|caller| caller.identity == identity).filter_map(|caller| caller.keys.as_ref());
+        let callers =
+            self.content.iter().flat_map(|content| &content.policy.routes).flat_map(|route| &route.callers);
+        let mut keys =
+            callers.filter(|caller| caller.identity == identity).filter_map(|caller| caller.keys.as_ref());
         self.acknowledged && keys.any(|keys| keys.iter().any(|key| key == pin))
     }
 }

@@ -54,7 +54,8 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let ports = if closed { Vec::new() } else { port_plans(&lock_ports, &routes, &pod_ports) };
     let judged = pods::judge(inputs, deployed_hash(inputs).as_deref());
 
-    let served = routes.iter().filter_map(|route| route.backend.as_ref()).map(|backend| backend.service.clone());
+    let served =
+        routes.iter().filter_map(|route| route.backend.as_ref()).map(|backend| backend.service.clone());
     let server_names = names::server_names(settings, &inputs.key, &served.collect(), &further_names);
     let existing = inputs.lock_secret.ours();
     let leaf = leaves::server(&clock, existing.and_then(|secret| secret.leaf.as_ref()), &server_names);
@@ -118,7 +119,8 @@ struct Objections {
 
 impl Objections {
     fn new(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Self {
-        let mut this = Self { selector: None, refusals: Vec::new(), closed: false, writable: true, armable: true };
+        let mut this =
+            Self { selector: None, refusals: Vec::new(), closed: false, writable: true, armable: true };
         let namespace = &inputs.key.namespace;
         match selector(trust) {
             Ok(selector) => this.selector = Some(selector),
@@ -201,7 +203,10 @@ pub const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
 
 /// The Pod Security standard of a namespace with these labels, if it forbids the redirect's capability.
 pub fn forbidding_standard(namespace_labels: &BTreeMap<String, String>) -> Option<&str> {
-    namespace_labels.get(POD_SECURITY_LABEL).map(String::as_str).filter(|level| matches!(*level, "baseline" | "restricted"))
+    namespace_labels
+        .get(POD_SECURITY_LABEL)
+        .map(String::as_str)
+        .filter(|level| matches!(*level, "baseline" | "restricted"))
 }
 
 fn conflicts(pods: &PodsPlan) -> Vec<Refusal> {

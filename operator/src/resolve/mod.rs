@@ -4,7 +4,7 @@
 //! the others go on.
 
 pub mod backend;
-
+pub mod conditions;
 pub mod gateways;
 pub mod hostnames;
 pub mod leaves;
@@ -38,9 +38,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
 fn removals(inputs: &Inputs, plan: &Plan) -> Removals {
     let kept = |id: &KeyId, namespace: &str| {
         plan.routes.iter().flat_map(|route| &route.keys).any(|key| {
-            key.id == *id
-                && key.namespace.as_deref() == Some(namespace)
-                && key.action != KeyAction::Remove
+            key.id == *id && key.namespace.as_deref() == Some(namespace) && key.action != KeyAction::Remove
         })
     };
     let keys = inputs

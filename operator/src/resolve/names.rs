@@ -40,11 +40,15 @@ fn objection(settings: &Settings, name: &str) -> Option<&'static str> {
     let plain = name.strip_prefix("*.").unwrap_or(name);
     let below = |suffix: &str| plain == suffix || plain.ends_with(&format!(".{suffix}"));
     if name.starts_with("*.") {
-        Some("is a wildcard: name each host, since a certificate for all of a domain would let one backend pose as another")
+        Some(
+            "is a wildcard: name each host, since a certificate for all of a domain would let one backend pose as another",
+        )
     } else if !is_dns_name(name) {
         Some("is no DNS name: use lower-case letters, digits, `-` and dots")
     } else if below("svc") || below(&format!("svc.{}", settings.cluster_domain)) {
-        Some("is a name of the cluster's Services: leave it out, those of the routes' Services are in the certificate by themselves")
+        Some(
+            "is a name of the cluster's Services: leave it out, those of the routes' Services are in the certificate by themselves",
+        )
     } else if below("postern.internal") {
         Some("is one of Postern's own names: leave it out")
     } else {

@@ -83,10 +83,7 @@ fn missing(inputs: &Inputs) -> String {
         [] => "create it".to_owned(),
         names => format!("create it, or correct trustRef.name (there are: {})", names.join(", ")),
     };
-    format!(
-        "BackendTrust {} doesn't exist in namespace {}: {hint}",
-        inputs.key.name, inputs.key.namespace
-    )
+    format!("BackendTrust {} doesn't exist in namespace {}: {hint}", inputs.key.name, inputs.key.namespace)
 }
 
 fn kept(inputs: &Inputs, pods: usize) -> String {

@@ -202,7 +202,8 @@ fn duplicate(entry: &LockPort, twin: &LockPort, pods: &PodPorts) -> Refusal {
     let message = if first.port == second.port {
         format!("ports lists {} twice, so it stays closed: keep one entry", show(&first.port))
     } else {
-        let number = pods.numbers(&second.port).keys().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        let number =
+            pods.numbers(&second.port).keys().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         format!(
             "ports lists {} and {}, and the pods name {number} so: both mean one port, which stays closed; keep one \
              of the two entries",
@@ -281,7 +282,14 @@ pub fn service_ports(service: &Service) -> impl Iterator<Item = ServicePort<'_>>
             _ => Transport::Tcp,
         };
         let app_protocol = port.app_protocol.as_deref();
-        Some(ServicePort { service: name, port: number, name: port.name.as_deref(), target, transport, app_protocol })
+        Some(ServicePort {
+            service: name,
+            port: number,
+            name: port.name.as_deref(),
+            target,
+            transport,
+            app_protocol,
+        })
     })
 }
 

@@ -45,9 +45,8 @@ fn by_port_name(name: &str) -> Hint {
         "http" => Hint::Protocol(Protocol::HTTP),
         "http2" | "h2c" | "grpc" => Hint::Unsupported(H2C),
         "https" | "tls" => Hint::Unsupported(TLS),
-        "tcp" | "mysql" | "postgres" | "postgresql" | "redis" | "mongo" | "mongodb" | "amqp" | "kafka" | "mqtt" => {
-            Hint::Protocol(Protocol::TCP)
-        }
+        "tcp" | "mysql" | "postgres" | "postgresql" | "redis" | "mongo" | "mongodb" | "amqp" | "kafka"
+        | "mqtt" => Hint::Protocol(Protocol::TCP),
         _ => Hint::None,
     }
 }

@@ -57,7 +57,8 @@ pub fn resolve(site: &Site<'_>) -> (Vec<RoutePlan>, Option<jiff::Timestamp>) {
     routes.sort_by(|a, b| territory::by_age(&a.metadata, &b.metadata));
     let mut claims = Vec::new();
     let mut again_at = None;
-    let mut plans: Vec<_> = routes.into_iter().map(|route| plan(site, route, &mut claims, &mut again_at)).collect();
+    let mut plans: Vec<_> =
+        routes.into_iter().map(|route| plan(site, route, &mut claims, &mut again_at)).collect();
     plans.sort_by(|a, b| a.name.cmp(&b.name));
     (plans, again_at)
 }
@@ -172,11 +173,17 @@ fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<P
         let (what, refused) = (backend::describe(target), show(refused));
         return Err(accepted(
             Reason::PortNotFound,
-            format!("{what}, and BackendTrust {trust} doesn't make sense where it lists {refused}, so that port is closed: \
-                     see its condition Accepted"),
+            format!(
+                "{what}, and BackendTrust {trust} doesn't make sense where it lists {refused}, so that port is closed: \
+                     see its condition Accepted"
+            ),
         ));
     }
-    let listed = site.lock_ports.entries.iter().map(|entry| (&entry.port, format!("BackendTrust {trust}"), entry.open.is_some()));
+    let listed = site
+        .lock_ports
+        .entries
+        .iter()
+        .map(|entry| (&entry.port, format!("BackendTrust {trust}"), entry.open.is_some()));
     let claimed = claims.iter().map(|claim| (&claim.port, format!("ApiRoute {}", claim.route), false));
     for (port, owner, open) in listed.chain(claimed) {
         match same(port) {
@@ -185,16 +192,20 @@ fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<P
                 let (what, other) = (backend::describe(target), show(port));
                 return Err(accepted(
                     Reason::DuplicatePort,
-                    format!("{what}, and {owner} names {other}: these are one port in some pods and two in others; \
-                             name the port alike in both places"),
+                    format!(
+                        "{what}, and {owner} names {other}: these are one port in some pods and two in others; \
+                             name the port alike in both places"
+                    ),
                 ));
             }
             Sameness::Same if open => {
                 let what = backend::describe(target);
                 return Err(accepted(
                     Reason::LockNotPossible,
-                    format!("{what}, which {owner} opens to everybody without TLS, so a gateway needs no key for it: \
-                             delete this ApiRoute, or take open off that port"),
+                    format!(
+                        "{what}, which {owner} opens to everybody without TLS, so a gateway needs no key for it: \
+                             delete this ApiRoute, or take open off that port"
+                    ),
                 ));
             }
             Sameness::Same => return Ok(port.clone()),
@@ -203,7 +214,12 @@ fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<P
     Ok(wanted.clone())
 }
 
-fn protocol(site: &Site<'_>, target: &Target<'_>, port: &PortRef, claims: &[Claim]) -> Result<Protocol, Refusal> {
+fn protocol(
+    site: &Site<'_>,
+    target: &Target<'_>,
+    port: &PortRef,
+    claims: &[Claim],
+) -> Result<Protocol, Refusal> {
     let trust = &site.inputs.key.name;
     let listed = site.lock_ports.entries.iter().find(|entry| entry.port == *port);
     if let Some(protocol) = listed.and_then(|entry| entry.protocol) {
@@ -305,7 +321,11 @@ pub fn unplanned(settings: &Settings, inputs: &Inputs, route: &ApiRoute, gateway
     let namespace = &inputs.key.namespace;
     let declared = settings.gateways.get(gateway);
     KeyPlan {
-        id: KeyId { gateway: gateway.to_owned(), namespace: namespace.clone(), route: name(route).to_owned() },
+        id: KeyId {
+            gateway: gateway.to_owned(),
+            namespace: namespace.clone(),
+            route: name(route).to_owned(),
+        },
         flavour: declared.map(|gateway| gateway.flavour),
         namespace: declared.map(|gateway| gateway.output_namespace(&settings.namespace).to_owned()),
         refusals: Vec::new(),

@@ -12,23 +12,34 @@ use crate::settings::is_hostname_pattern;
 pub fn resolve(route: &ApiRoute) -> (Vec<Rule>, Vec<Refusal>) {
     let refuse = |message: String| Refusal::new(ConditionType::Accepted, Reason::LockNotPossible, message);
     let hostnames = route.spec.hostnames.iter().filter(|name| !is_hostname_pattern(name)).map(|name| {
-        refuse(format!("hostnames has {name:?}, which is neither a DNS name in lower case nor `*.` and one: correct it"))
+        refuse(format!(
+            "hostnames has {name:?}, which is neither a DNS name in lower case nor `*.` and one: correct it"
+        ))
     });
     let paths = paths(&route.spec.rules).filter_map(|path| {
         path_objection(path).map(|why| {
-            refuse(format!("rules has the path {path:?}, which {why}; no request would ever match it: correct it"))
+            refuse(format!(
+                "rules has the path {path:?}, which {why}; no request would ever match it: correct it"
+            ))
         })
     });
-    let methods = route.spec.rules.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.method.as_ref());
+    let methods =
+        route.spec.rules.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.method.as_ref());
     let methods = methods.filter(|method| !is_token(method)).map(|method| {
-        refuse(format!("rules has the method {method:?}, which is no HTTP method: write one such as GET, in upper case"))
+        refuse(format!(
+            "rules has the method {method:?}, which is no HTTP method: write one such as GET, in upper case"
+        ))
     });
     let refusals = hostnames.chain(paths).chain(methods).collect();
     (route.spec.rules.iter().map(rule).collect(), refusals)
 }
 
 fn paths(rules: &[RouteRule]) -> impl Iterator<Item = &str> {
-    rules.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.path.as_ref()).map(|path| path.value.as_str())
+    rules
+        .iter()
+        .flat_map(|rule| &rule.matches)
+        .filter_map(|one| one.path.as_ref())
+        .map(|path| path.value.as_str())
 }
 
 fn rule(rule: &RouteRule) -> Rule {
@@ -85,7 +96,9 @@ fn percent_objection(path: &str) -> Option<&'static str> {
 /// RFC 9110 section 5.6.2, without lower case.
 fn is_token(text: &str) -> bool {
     !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 #[cfg(test)]

@@ -1,0 +1,84 @@
+//! How a gateway's owner uses what Postern wrote, in the ConfigMap beside it.
+
+use postern_config::policy::Protocol;
+
+use crate::inputs::KeyId;
+use crate::plan::BackendPlan;
+use crate::render::nginx;
+
+/// The ConfigMap's key.
+pub const KEY: &str = "README.md";
+
+/// For NGINX. The names in it are those of Kubernetes objects, so they need no encoding.
+pub fn nginx(id: &KeyId, backend: &BackendPlan) -> String {
+    let name = id.object_name();
+    let mount = nginx::mount_path(id);
+    let file = nginx::file_name(backend);
+    let glob = file.replace(".conf", "*.conf");
+    let (place, example) = match backend.protocol {
+        Protocol::HTTP => (
+            "the `location` whose requests are to go there",
+            format!("    location / {{\n        include {mount}/{glob};\n    }}"),
+        ),
+        Protocol::TCP => (
+            "a `server` of the `stream` block",
+            format!(
+                "    stream {{\n        server {{\n            listen 9000;  # your choice\n            include {mount}/{glob};\n        }}\n    }}"
+            ),
+        ),
+    };
+    format!(
+        "# ApiRoute {namespace}/{route} on gateway {gateway}
+
+Written by Postern; changes are overwritten. NGINX 1.22 or later.
+
+## Mount
+
+In NGINX's pod, the Secret and the ConfigMap of this name together, both optional so that a deleted route never keeps
+NGINX from starting:
+
+    volumes:
+      - name: {volume}
+        projected:
+          sources:
+            - secret:
+                name: {name}
+                optional: true
+                items: [{{key: tls.crt, path: tls.crt}}, {{key: tls.key, path: tls.key}}, {{key: ca.crt, path: ca.crt}}]
+            - configMap:
+                name: {name}
+                optional: true
+    containers:
+      - name: nginx
+        volumeMounts:
+          - name: {volume}
+            mountPath: {mount}
+            readOnly: true
+
+## Include
+
+In {place}, with the asterisk, so that a missing file is no error:
+
+{example}
+
+Without the file, the block does what else it says; leave it nothing else to say, and its requests end with 404.
+
+A gateway outside the cluster: put the three files of the Secret and {file} there by your own means, and in
+`proxy_pass` write the address by which it reaches the Service.
+
+## Reload
+
+NGINX reads these files when it starts and when it is told to reload (`nginx -s reload`, which loses no request). Reload
+it when the files change. Certificates are replaced a third of their life before they end, and the old key is accepted
+for a day after that, so a reload every hour is always in time:
+
+    while sleep 3600; do nginx -s reload; done &
+
+A backend's address changes only when its Service is made anew; reload then.
+",
+        namespace = id.namespace,
+        route = id.route,
+        gateway = id.gateway,
+        volume = "postern-key",
+    )
+}

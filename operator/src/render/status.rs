@@ -1,0 +1,182 @@
+//! The whole status of a lock and of its routes. Transition times are `now` throughout; whoever writes a status keeps
+//! the old one of a condition that has not changed.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use postern_config::policy::Protocol;
+use postern_crds::api_route::{
+    ApiRouteStatus, BackendStatus, ConfigurationRef, GatewayCertificate, GatewayStatus, RouteSummary,
+    SecretRef,
+};
+use postern_crds::backend_trust::{
+    BackendTrustStatus, CertificateStatus, PodsStatus, PortStatus, TrustSummary,
+};
+use postern_crds::{backend_trust, limits};
+
+use crate::inputs::LeafFacts;
+use crate::plan::{KeyPlan, LockPlan, Material, Outcome, Plan, PodsPlan, PortPlan, RoutePlan};
+use crate::render::Objects;
+use crate::resolve::conditions::{self, Verdict};
+use crate::resolve::leaves;
+
+/// The status of the `BackendTrust`, if it exists.
+pub fn trust(plan: &Plan, material: &Material, outcome: &Outcome) -> Option<BackendTrustStatus> {
+    let lock = plan.lock.present()?;
+    let pods = &outcome.pods;
+    Some(BackendTrustStatus {
+        observed_generation: Some(lock.generation),
+        conditions: conditions(&conditions::lock(plan, outcome), lock.generation, plan.now),
+        summary: Some(TrustSummary {
+            locks: Some(lock.locks_label.clone()),
+            mode: Some("-".to_owned()),
+            guarded: Some(format!("{}/{}", pods.guarded(), pods.selected())),
+        }),
+        config_hash: outcome.lock_secret.clone().ok().flatten(),
+        attached_routes: i32::try_from(plan.routes.iter().filter(|route| route.holds()).count()).ok(),
+        pods: Some(pods_status(pods)),
+        ports: ports(lock),
+        certificates: material.server.iter().map(|leaf| certificate(&leaf.facts)).collect(),
+    })
+}
+
+fn conditions(verdicts: &[Verdict], generation: i64, now: Timestamp) -> Vec<Condition> {
+    verdicts.iter().map(|verdict| verdict.to_condition(generation, now)).collect()
+}
+
+fn pods_status(pods: &PodsPlan) -> PodsStatus {
+    let count = |number| i32::try_from(number).unwrap_or(i32::MAX);
+    PodsStatus {
+        selected: count(pods.selected()),
+        guarded: count(pods.guarded()),
+        current: count(pods.current()),
+        unguarded: pods.unguarded().take(limits::UNGUARDED).map(|(pod, _)| pod.name.clone()).collect(),
+    }
+}
+
+/// One entry for each number; a port whose name no pod has yet is left out.
+fn ports(lock: &LockPlan) -> Vec<PortStatus> {
+    let mut seen = BTreeSet::new();
+    let numbered = lock
+        .ports
+        .iter()
+        .flat_map(|plan| plan.numbers.iter().map(move |(number, name)| (*number, name, plan)));
+    let mut ports: Vec<_> = numbered
+        .filter(|(number, ..)| seen.insert(*number))
+        .map(|(number, name, plan)| port(number, name.clone(), plan))
+        .collect();
+    ports.sort_by_key(|port| port.port);
+    ports.truncate(limits::STATUS_PORTS);
+    ports
+}
+
+fn port(number: u16, name: Option<String>, plan: &PortPlan) -> PortStatus {
+    let locked = plan.open.is_none();
+    let protocol = match plan.protocol {
+        Protocol::HTTP => backend_trust::Protocol::HTTP,
+        Protocol::TCP => backend_trust::Protocol::TCP,
+    };
+    PortStatus {
+        port: number,
+        name,
+        protocol: locked.then_some(protocol),
+        locks: if locked { "mTLS" } else { "open" }.to_owned(),
+        transport: if locked { "TLS" } else { "Plaintext" }.to_owned(),
+        enforcement: locked.then(|| "Enforce".to_owned()),
+        services: plan.services.iter().take(limits::SERVICES).cloned().collect(),
+    }
+}
+
+fn certificate(facts: &LeafFacts) -> CertificateStatus {
+    CertificateStatus {
+        name: "postern".to_owned(),
+        sha256: facts.certificate_sha256.clone(),
+        not_after: Time(facts.not_after),
+        renewal_time: Time(whole_seconds(leaves::renewal_time(facts))),
+    }
+}
+
+/// As a status is stored, so that what is read equals what was written.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// The status of one `ApiRoute`.
+pub fn route(
+    plan: &Plan,
+    route: &RoutePlan,
+    material: &Material,
+    objects: &Objects,
+    outcome: &Outcome,
+) -> ApiRouteStatus {
+    let names: Vec<_> = route.keys.iter().map(|key| key.id.gateway.as_str()).collect();
+    let gateways: Vec<_> =
+        route.keys.iter().map(|key| gateway(plan, route, key, material, objects, outcome)).collect();
+    let secrets: Vec<_> = gateways
+        .iter()
+        .filter_map(|gateway| gateway.secret_ref.as_ref())
+        .map(|secret| format!("{}/{}", secret.namespace, secret.name))
+        .collect();
+    ApiRouteStatus {
+        observed_generation: Some(route.generation),
+        conditions: conditions(&conditions::route(plan, route, outcome), route.generation, plan.now),
+        summary: Some(RouteSummary {
+            gateways: Some(cut(&names.join(","))),
+            backend: Some(cut(&route.backend_label)),
+            secrets: (!secrets.is_empty()).then(|| cut(&secrets.join(","))),
+        }),
+        backend: route.backend.as_ref().map(|backend| BackendStatus {
+            server_name: Some(backend.server_name.clone()),
+            container_port: backend.container_port,
+        }),
+        gateways,
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(limits::SUMMARY).collect()
+}
+
+fn gateway(
+    plan: &Plan,
+    route: &RoutePlan,
+    key: &KeyPlan,
+    material: &Material,
+    objects: &Objects,
+    outcome: &Outcome,
+) -> GatewayStatus {
+    let written = matches!(outcome.keys.get(&key.id), Some(Ok(())));
+    let namespace = key.namespace.clone().filter(|_| written);
+    let config_map = objects.keys.get(&key.id).and_then(|objects| objects.as_ref().ok()?.config_map.as_ref());
+    GatewayStatus {
+        name: key.id.gateway.clone(),
+        flavour: key.flavour.map(|flavour| flavour.to_string()),
+        conditions: conditions(&conditions::gateway(plan, route, key, outcome), route.generation, plan.now),
+        secret_ref: namespace.clone().map(|namespace| SecretRef { namespace, name: key.id.object_name() }),
+        configuration_ref: namespace.filter(|_| config_map.is_some()).map(|namespace| ConfigurationRef {
+            kind: "ConfigMap".to_owned(),
+            namespace,
+            name: key.id.object_name(),
+        }),
+        config_hash: config_map.filter(|_| written).map(config_hash),
+        certificate: material.keys.get(&key.id).filter(|_| written).map(|key| GatewayCertificate {
+            sha256: key.current.facts.certificate_sha256.clone(),
+            not_after: Time(key.current.facts.not_after),
+            renewal_time: Time(whole_seconds(leaves::renewal_time(&key.current.facts))),
+        }),
+    }
+}
+
+/// `sha256:` over names and texts, each with its length, so that no two ConfigMaps share one by accident.
+fn config_hash(config_map: &ConfigMap) -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for (key, value) in config_map.data.iter().flatten() {
+        for part in [key.as_bytes(), value.as_bytes()] {
+            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(part);
+        }
+    }
+    format!("sha256:{}", hex::encode(context.finish()))
+}
