@@ -14,6 +14,7 @@ pub mod leader;
 pub mod metrics;
 pub mod pki;
 pub mod plan;
+pub mod render;
 pub mod resolve;
 pub mod rollout;
 pub mod settings;
