@@ -100,15 +100,17 @@ maynot 'the operator makes a Secret of another type' 'only Secrets of type Opaqu
   create operator "$ns" "{apiVersion: v1, kind: Secret, type: kubernetes.io/basic-auth, metadata: {name: postern-x, labels: {$mark}}, stringData: {username: a, password: b}}"
 maynot 'the operator makes a token' 'only Secrets of type Opaque' \
   create operator "$ns" "{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {name: postern-x, labels: {$mark}, annotations: {kubernetes.io/service-account.name: default}}}"
+rbac='is forbidden: User'
 elsewhere='outside the namespaces of the release and of declared gateways'
 maynot 'the operator puts a gateway'"'"'s Secret elsewhere' "$elsewhere" apply operator "$ns" "$(secret edge.shop.orders Opaque "$mark")"
-maynot 'the operator puts a ConfigMap elsewhere' "$elsewhere" apply operator "$ns" "$(configmap postern-orders "$mark")"
+maynot 'the operator puts a ConfigMap elsewhere' "$rbac" apply operator "$ns" "$(configmap postern-orders "$mark")"
 may 'the operator puts a gateway'"'"'s Secret into its own namespace' apply operator "$release" "$(secret edge.check.orders Opaque "$mark")"
 may 'the operator puts a configuration there' apply operator "$release" "$(configmap edge.check.orders "$mark")"
-rbac='is forbidden: User'
-maynot 'the operator lists Secrets' "$rbac" operator get secrets -A
-maynot 'the operator lists its own Secrets' "$rbac" operator get secrets -n "$release"
-maynot 'the operator lists ConfigMaps' "$rbac" operator get configmaps -A
+maynot 'the operator lists all Secrets' "$rbac" operator get secrets -A
+maynot 'the operator lists Secrets where no gateway is' "$rbac" operator get secrets -n "$ns"
+may 'the operator lists Secrets where outputs are' operator get secrets -n "$release"
+maynot 'the operator lists all ConfigMaps' "$rbac" operator get configmaps -A
+may 'the operator lists ConfigMaps where outputs are' operator get configmaps -n "$release"
 
 # The operator's fence: pods and workloads
 create somebody "$ns" "$(pod running)" >/dev/null

@@ -7,8 +7,11 @@ set -euo pipefail
 chart=$(cd "$(dirname "$0")" && pwd)
 ns=postern-render-$RANDOM$RANDOM
 work=$(mktemp -d)
-trap 'rm -rf "$work"; kubectl delete namespace "$ns" --wait=false >/dev/null 2>&1 || true' EXIT
+made=("$ns")
+trap 'rm -rf "$work"; kubectl delete namespace "${made[@]}" --wait=false >/dev/null 2>&1 || true' EXIT
 kubectl create namespace "$ns" >/dev/null
+# The gateways' namespace of ci/.
+if kubectl create namespace gateways >/dev/null 2>&1; then made+=(gateways); fi
 
 echo '{}' >"$work/defaults.yaml"
 for values in "$work/defaults.yaml" "$chart"/ci/*.yaml; do
@@ -16,7 +19,7 @@ for values in "$work/defaults.yaml" "$chart"/ci/*.yaml; do
   helm lint --strict --quiet "$chart" --values "$values"
   helm template postern "$chart" --namespace "$ns" --values "$values" >"$work/rendered.yaml"
   # The CRDs may be an installed release's; a dry run that takes them over changes nothing.
-  kubectl apply --server-side --dry-run=server --force-conflicts --validate=strict --namespace "$ns" \
+  kubectl apply --server-side --dry-run=server --force-conflicts --validate=strict \
     --filename "$work/rendered.yaml" >"$work/answer"
   echo "chart: $(wc -l <"$work/answer") objects rendered with $name, all valid"
 done

@@ -26,7 +26,7 @@ app.kubernetes.io/component: operator
 system:serviceaccount:{{ .Release.Namespace }}:postern-operator
 {{- end }}
 
-{{- /* Where gateways' outputs go: their namespaces and the release's own, as a CEL list. */ -}}
+{{- /* Where gateways' outputs go: their namespaces and the release's own; a list in YAML and in CEL. */ -}}
 {{- define "postern.outputNamespaces" -}}
 {{- $namespaces := list .Release.Namespace }}
 {{- range .Values.gateways }}
@@ -34,9 +34,7 @@ system:serviceaccount:{{ .Release.Namespace }}:postern-operator
 {{- $namespaces = append $namespaces .namespace }}
 {{- end }}
 {{- end }}
-{{- range $index, $namespace := $namespaces | uniq | sortAlpha }}
-{{- if $index }}, {{ end }}'{{ $namespace }}'
-{{- end }}
+{{- $namespaces | uniq | sortAlpha | toJson }}
 {{- end }}
 
 {{- /* Fails on what the values' schema can't say. */ -}}
