@@ -4,12 +4,15 @@
 //! * [`leaf`]: what a leaf is to be, and the leaf that was issued.
 //! * [`inspect`]: what an existing leaf is, and whether it is due for renewal; pure.
 //! * [`store`]: the Secrets of the operator's own namespace, safe for two replicas.
+//! * [`rotation`]: the operator's own certificates, kept young.
 //! * [`keys`]: leaves as rustls presents them, swapped while connections run.
 
 pub mod authority;
 pub mod inspect;
 pub mod keys;
 pub mod leaf;
+pub mod rotation;
+pub mod store;
 
 pub use authority::{Authority, AuthorityId, AuthorityKind};
 pub use inspect::{LeafInfo, RenewalReason, renewal_due};
