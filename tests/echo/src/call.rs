@@ -1,6 +1,9 @@
 //! Makes an attempt and tells how it ended.
 
+mod hold;
 mod persevering;
+
+pub use hold::hold;
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -27,14 +30,16 @@ use crate::attempt::{Attempt, Made, Outcome, Payload};
 use crate::tls;
 use persevering::Persevering;
 
-/// Reads a list of [`Attempt`]s, prints the list of [`Made`]s.
+/// Makes a list of [`Attempt`]s (JSON; absent: a line of standard input), prints the list of [`Made`]s.
 ///
 /// # Errors
-/// If standard input holds no such list.
-pub async fn from_stdin() -> std::io::Result<()> {
-    let mut line = String::new();
-    BufReader::new(tokio::io::stdin()).read_line(&mut line).await?;
-    let attempts: Vec<Attempt> = serde_json::from_str(&line)?;
+/// If there is no such list.
+pub async fn run(attempts: Option<String>) -> std::io::Result<()> {
+    let mut json = attempts.unwrap_or_default();
+    if json.is_empty() {
+        BufReader::new(tokio::io::stdin()).read_line(&mut json).await?;
+    }
+    let attempts: Vec<Attempt> = serde_json::from_str(&json)?;
     let outcomes = LocalSet::new().run_until(join_all(attempts.iter().map(make))).await;
     println!("{}", serde_json::to_string(&outcomes)?);
     Ok(())
@@ -52,7 +57,7 @@ type Shared = Rc<RefCell<Progress>>;
 pub async fn make(attempt: &Attempt) -> Made {
     let progress = Rc::new(RefCell::new(Progress { stage: "name lookup", local: None }));
     let limit = Duration::from_millis(attempt.timeout_ms);
-    let result = tokio::time::timeout(limit, Box::pin(run(attempt, &progress))).await;
+    let result = tokio::time::timeout(limit, Box::pin(attempt_once(attempt, &progress))).await;
     let Progress { stage, local } = *progress.borrow();
     let outcome = match result {
         Ok(Ok(outcome) | Err(outcome)) => outcome,
@@ -61,12 +66,29 @@ pub async fn make(attempt: &Attempt) -> Made {
     Made { outcome, local }
 }
 
-async fn run(attempt: &Attempt, progress: &Shared) -> Result<Outcome, Outcome> {
-    let unreachable = |error: &std::io::Error| Outcome::Unreachable { error: error.to_string() };
-    let address = resolve(&attempt.address, attempt.port).await.map_err(|error| unreachable(&error))?;
+async fn attempt_once(attempt: &Attempt, progress: &Shared) -> Result<Outcome, Outcome> {
     if let Payload::Datagram { text } = &attempt.payload {
+        let address = resolve(&attempt.address, attempt.port).await.map_err(|error| unreachable(&error))?;
         return datagram(address, text, progress).await;
     }
+    let stream = connect(attempt, progress).await?;
+    progress.borrow_mut().stage = "an answer";
+    let (stream, alert) = Persevering::new(stream);
+    let result = match &attempt.payload {
+        Payload::Bytes { text } => bytes(stream, text).await,
+        payload => match open(stream, payload).await {
+            Ok(mut channel) => channel.ask(request(attempt)?).await,
+            Err(outcome) => Err(outcome),
+        },
+    };
+    // The libraries in between lose the alert; the stream has it.
+    let alert = alert.borrow_mut().take();
+    alert.map_or(result, |error| Err(broken(&error)))
+}
+
+/// TCP, and TLS over it where the attempt says so.
+async fn connect(attempt: &Attempt, progress: &Shared) -> Result<Box<dyn Stream>, Outcome> {
+    let address = resolve(&attempt.address, attempt.port).await.map_err(|error| unreachable(&error))?;
     progress.borrow_mut().stage = "TCP connection";
     let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => Outcome::Refused,
@@ -75,7 +97,7 @@ async fn run(attempt: &Attempt, progress: &Shared) -> Result<Outcome, Outcome> {
     })?;
     progress.borrow_mut().local = stream.local_addr().ok();
     let _ = stream.set_nodelay(true);
-    let Some(tls) = &attempt.tls else { return exchange(stream, attempt, progress).await };
+    let Some(tls) = &attempt.tls else { return Ok(Box::new(stream)) };
     progress.borrow_mut().stage = "TLS handshake";
     let config = tls::client(tls).map_err(|error| Outcome::TlsError { error: error.to_string() })?;
     let name = match &tls.server_name {
@@ -84,7 +106,16 @@ async fn run(attempt: &Attempt, progress: &Shared) -> Result<Outcome, Outcome> {
         None => ServerName::from(address.ip()),
     };
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| broken(&e))?;
-    exchange(stream, attempt, progress).await
+    Ok(Box::new(stream))
+}
+
+/// What both ends of TLS read and write.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+fn unreachable(error: &std::io::Error) -> Outcome {
+    Outcome::Unreachable { error: error.to_string() }
 }
 
 /// Understands `fe80::1%eth0`.
@@ -115,56 +146,60 @@ async fn datagram(address: SocketAddr, text: &str, progress: &Shared) -> Result<
     Ok(Outcome::Bytes { text: lossy(buffer.get(..length).unwrap_or_default()) })
 }
 
-async fn exchange<S>(stream: S, attempt: &Attempt, progress: &Shared) -> Result<Outcome, Outcome>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    progress.borrow_mut().stage = "an answer";
-    let (stream, alert) = Persevering::new(stream);
-    let result = match &attempt.payload {
-        Payload::Bytes { text } => bytes(stream, text).await,
-        Payload::Datagram { .. } => Err(Outcome::HttpError { error: "a datagram over TCP".to_owned() }),
-        Payload::Http { h2, method, path, host, headers, body } => {
-            let mut request = Request::builder().method(method.as_str());
-            request = if *h2 {
-                let scheme = if attempt.tls.is_some() { "https" } else { "http" };
-                request.uri(format!("{scheme}://{host}{path}"))
-            } else {
-                request.uri(path).header("Host", host)
-            };
-            for (name, value) in headers {
-                request = request.header(name, value);
-            }
-            let request = request
-                .body(Full::new(Bytes::from(body.clone())))
-                .map_err(|error| Outcome::HttpError { error: format!("cannot be asked for: {error}") })?;
-            http(stream, request, *h2).await
-        }
+/// The request of an attempt over HTTP.
+fn request(attempt: &Attempt) -> Result<Request<Full<Bytes>>, Outcome> {
+    let Payload::Http { h2, method, path, host, headers, body } = &attempt.payload else {
+        return Err(Outcome::HttpError { error: "the attempt holds no request".to_owned() });
     };
-    // The libraries in between lose the alert; the stream has it.
-    let alert = alert.borrow_mut().take();
-    alert.map_or(result, |error| Err(broken(&error)))
+    let mut request = Request::builder().method(method.as_str());
+    request = if *h2 {
+        let scheme = if attempt.tls.is_some() { "https" } else { "http" };
+        request.uri(format!("{scheme}://{host}{path}"))
+    } else {
+        request.uri(path).header("Host", host)
+    };
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let body = Full::new(Bytes::from(body.clone()));
+    request.body(body).map_err(|error| Outcome::HttpError { error: format!("cannot be asked for: {error}") })
 }
 
-async fn http<S>(stream: S, request: Request<Full<Bytes>>, h2: bool) -> Result<Outcome, Outcome>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+/// An HTTP connection.
+enum Channel {
+    H1(http1::SendRequest<Full<Bytes>>),
+    H2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// Starts HTTP on a stream; the connection is driven until the channel is dropped.
+async fn open(stream: Persevering<Box<dyn Stream>>, payload: &Payload) -> Result<Channel, Outcome> {
     let io = TokioIo::new(stream);
-    if h2 {
-        let (mut sender, connection) =
-            http2::handshake(LocalExecutor, io).await.map_err(|e| http_broken(&e))?;
-        let connection = tokio::task::spawn_local(connection);
-        let outcome = read(sender.send_request(request).await).await;
-        connection.abort();
-        return outcome;
+    if matches!(payload, Payload::Http { h2: true, .. }) {
+        let (sender, connection) = http2::handshake(LocalExecutor, io).await.map_err(|e| http_broken(&e))?;
+        tokio::task::spawn_local(connection);
+        return Ok(Channel::H2(sender));
     }
-    let (mut sender, connection) =
-        http1::Builder::new().preserve_header_case(true).handshake(io).await.map_err(|e| http_broken(&e))?;
-    let connection = tokio::task::spawn_local(connection);
-    let outcome = read(sender.send_request(request).await).await;
-    connection.abort();
-    outcome
+    let mut builder = http1::Builder::new();
+    let (sender, connection) =
+        builder.preserve_header_case(true).handshake(io).await.map_err(|e| http_broken(&e))?;
+    tokio::task::spawn_local(connection);
+    Ok(Channel::H1(sender))
+}
+
+impl Channel {
+    async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Outcome, Outcome> {
+        let response = match self {
+            Self::H1(sender) => {
+                sender.ready().await.map_err(|e| http_broken(&e))?;
+                sender.send_request(request).await
+            }
+            Self::H2(sender) => {
+                sender.ready().await.map_err(|e| http_broken(&e))?;
+                sender.send_request(request).await
+            }
+        };
+        read(response).await
+    }
 }
 
 #[derive(Clone, Copy)]

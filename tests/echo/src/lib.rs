@@ -1,7 +1,8 @@
 //! What the tests use on both ends of the lock.
 //!
 //! * [`serve`]: a server that says what it saw and counts its hits ([`hits`]).
-//! * [`attempt`]: one try to get in, as data; [`call`] does it and tells how it ended.
+//! * [`attempt`]: one try to get in, as data; [`call`] does it and tells how it ended, once
+//!   or again and again over one connection.
 //! * [`load`]: the same try at a steady rate, to show that no request is lost.
 
 pub mod attempt;

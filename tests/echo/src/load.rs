@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::attempt::{Attempt, Outcome};
-use crate::call;
+use crate::{call, serve};
 
 /// A load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,22 +39,27 @@ pub struct Totals {
     pub first_lost: Vec<(u64, Outcome)>,
 }
 
-/// Reads a [`Load`], prints `started`, keeps it up until the next line, prints [`Totals`].
+/// Keeps a load up and prints [`Totals`]. With `load` until SIGTERM; without, the load is read from standard
+/// input, `started` is printed, and it ends with the next line.
 ///
 /// # Errors
-/// If standard input holds no load.
-pub async fn from_stdin() -> std::io::Result<()> {
+/// If there is no load.
+pub async fn run(load: Option<String>) -> std::io::Result<()> {
     let mut stdin = BufReader::new(tokio::io::stdin());
-    let mut line = String::new();
-    stdin.read_line(&mut line).await?;
-    let load: Load = serde_json::from_str(&line)?;
-    println!("started");
-    let end = async {
-        let mut next = String::new();
-        // Its end ends the load as a line does.
-        let _ = stdin.read_line(&mut next).await;
+    let totals = if let Some(load) = load {
+        LocalSet::new().run_until(keep_up(serde_json::from_str(&load)?, serve::terminated())).await
+    } else {
+        let mut line = String::new();
+        stdin.read_line(&mut line).await?;
+        let load: Load = serde_json::from_str(&line)?;
+        println!("started");
+        let end = async {
+            let mut next = String::new();
+            // Its end ends the load as a line does.
+            let _ = stdin.read_line(&mut next).await;
+        };
+        LocalSet::new().run_until(keep_up(load, end)).await
     };
-    let totals = LocalSet::new().run_until(keep_up(load, end)).await;
     println!("{}", serde_json::to_string(&totals)?);
     Ok(())
 }

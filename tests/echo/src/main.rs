@@ -24,12 +24,22 @@ enum Command {
         #[arg(long)]
         down: bool,
     },
-    /// Read one line of JSON (a list of attempts) from standard input, make them all at once, print the
-    /// list of outcomes as JSON.
-    Call,
-    /// Read one line of JSON (a load) from standard input, keep it up until the next line (or the end) of
-    /// standard input, print the totals as JSON.
-    Load,
+    /// Make attempts all at once, print the list of outcomes as JSON.
+    Call {
+        /// A JSON list of attempts; absent: one line of standard input.
+        #[arg(long)]
+        attempts: Option<String>,
+    },
+    /// Read one line of JSON (an attempt) from standard input, make it, and make it again over the same
+    /// connection for each further line; print each outcome as one line of JSON.
+    Hold,
+    /// Keep a load up, print the totals as JSON.
+    Load {
+        /// The load as JSON, kept up until SIGTERM or its limit; absent: one line of standard input, and kept
+        /// up until the next line.
+        #[arg(long)]
+        load: Option<String>,
+    },
     /// Print the link-local IPv6 addresses of this network, as JSON.
     Interfaces,
     /// Do nothing until SIGTERM.
@@ -51,8 +61,9 @@ async fn main() -> ExitCode {
             println!("{}", serde_json::json!(hits::link_local()));
             Ok(())
         }
-        Command::Call => call::from_stdin().await,
-        Command::Load => load::from_stdin().await,
+        Command::Call { attempts } => call::run(attempts).await,
+        Command::Load { load } => load::run(load).await,
+        Command::Hold => call::hold().await,
         Command::Idle => {
             serve::terminated().await;
             Ok(())
