@@ -157,6 +157,8 @@ done
 maynot 'the operator changes a lock' "$rbac" patch operator backendtrust/orders '{"spec":{"ports":[{"port":1,"protocol":"TCP"}]}}'
 may 'the operator writes a Lease' create operator "$release" '{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: check}}' --dry-run=server
 maynot 'the operator takes a Lease of somebody else' "$rbac" operator patch -n "$release" lease/other --type=merge -p '{}' --dry-run=server
+may 'the operator renews its webhook certificate' operator auth can-i -n "$release" update secrets/postern-webhook-tls
+maynot 'the operator replaces its CA' no operator auth can-i -n "$release" update secrets/postern-client-ca
 maynot 'the operator makes itself a token' "$rbac" operator create token -n "$release" postern-operator
 maynot 'the operator gives itself rights' "$rbac" operator create clusterrolebinding all --clusterrole=cluster-admin --user=x --dry-run=server
 
