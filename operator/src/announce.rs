@@ -14,19 +14,37 @@ use crate::inputs::PodFacts;
 /// Pods that are annotated at the same time.
 const AT_ONCE: usize = 32;
 
-/// The pods whose kubelet must be told of the configuration `hash`. Pure.
-pub fn untold<'a>(pods: &'a [PodFacts], hash: &str) -> Vec<&'a PodFacts> {
+/// The pods whose kubelet must be told of the configuration `hash`; once more for each `nudge` those that have
+/// not taken it up. Pure.
+pub fn untold<'a>(pods: &'a [PodFacts], hash: &str, nudge: u32) -> Vec<&'a PodFacts> {
     pods.iter()
         .filter(|pod| pod.mounts_lock_secret && !pod.deleting && !pod.finished())
-        .filter(|pod| pod.config_annotation.as_deref() != Some(hash))
+        .filter(|pod| {
+            let told = pod.config_annotation.as_deref().unwrap_or_default();
+            let (told_hash, told_nudge) = told.split_once(';').unwrap_or((told, "0"));
+            let current = pod.loaded.as_ref().and_then(|loaded| loaded.config_hash.as_deref()) == Some(hash);
+            told_hash != hash || (!current && told_nudge.parse() != Ok(nudge))
+        })
         .collect()
 }
 
+/// What a pod is annotated with. Another value is needed for another look.
+fn value(hash: &str, nudge: u32) -> String {
+    if nudge == 0 { hash.to_owned() } else { format!("{hash};{nudge}") }
+}
+
 /// Annotates each of `pods`; returns how many could not be. They get the configuration a minute later.
-pub async fn announce(client: &Client, namespace: &str, pods: Vec<&PodFacts>, hash: &str) -> usize {
+pub async fn announce(
+    client: &Client,
+    namespace: &str,
+    pods: Vec<&PodFacts>,
+    hash: &str,
+    nudge: u32,
+) -> usize {
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {layout::CONFIG_ANNOTATION: hash}}}));
+    let patch =
+        Patch::Merge(json!({"metadata": {"annotations": {layout::CONFIG_ANNOTATION: value(hash, nudge)}}}));
     let telling = pods.into_iter().map(|pod| {
         let (api, params, patch) = (&api, &params, &patch);
         async move {

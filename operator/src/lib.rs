@@ -4,16 +4,23 @@
 
 pub mod acknowledge;
 pub mod announce;
+pub mod app;
 pub mod apply;
 pub mod armed;
+pub mod bootstrap;
 pub mod config;
+pub mod gather;
 pub mod health;
 pub mod injection;
 pub mod inputs;
+pub mod issue;
 pub mod leader;
+pub mod leftovers;
 pub mod metrics;
 pub mod pki;
 pub mod plan;
+pub mod reconcile;
+pub mod registration;
 pub mod render;
 pub mod resolve;
 pub mod rollout;

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::inputs::LockKey;
+use crate::webhook::review::Verdict;
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -27,6 +28,11 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +69,7 @@ pub struct Metrics {
     configured_at: Family<LockLabel, Gauge>,
     acknowledgement: Histogram,
     leader: Gauge,
+    reviews: Family<VerdictLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -94,6 +101,12 @@ impl Default for Metrics {
         );
         let leader = Gauge::default();
         registry.register("leader", "1 if this replica reconciles", leader.clone());
+        let reviews = Family::default();
+        registry.register(
+            "admission_reviews",
+            "Pods that the webhook was asked about, by verdict",
+            reviews.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             reconciles,
@@ -103,6 +116,7 @@ impl Default for Metrics {
             configured_at,
             acknowledgement,
             leader,
+            reviews,
         }
     }
 }
@@ -139,6 +153,11 @@ impl Metrics {
     /// All guarded pods of a lock have the newest configuration, so long after it was written.
     pub fn acknowledged(&self, lag: Duration) {
         self.acknowledgement.observe(lag.as_secs_f64());
+    }
+
+    /// Counts one answer of the webhook.
+    pub fn reviewed(&self, verdict: Verdict) {
+        self.reviews.get_or_create(&VerdictLabel { verdict: format!("{verdict:?}") }).inc();
     }
 
     /// Whether this replica leads.

@@ -1,5 +1,6 @@
 //! From the plan to objects, purely: equal plans and material yield equal bytes.
 
+pub mod admission;
 pub mod gateway_secret;
 pub mod labels;
 pub mod lock_secret;

@@ -1,0 +1,296 @@
+//! One lock, from what is to what should be. Each step is a file of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::reflector::ObjectRef;
+use postern_config::signed::Signer;
+use postern_crds::{BackendTrustStatus, ConditionType};
+
+use crate::acknowledge::{Answers, Asker};
+use crate::announce;
+use crate::apply::{ApplyError, brief};
+use crate::armed::Proofs;
+use crate::gather::{self, Found, GatherError, Reader, Sources, gather};
+use crate::inputs::{Authorities, LockKey};
+use crate::issue::{self, IssueError};
+use crate::metrics::{LockFacts, Metrics, Outcome as Ended};
+use crate::plan::{Armed, LockState, Material, Outcome, Plan, PodState};
+use crate::registration::Registration;
+use crate::render::{self, RenderError};
+use crate::resolve::{self, pods};
+use crate::rollout;
+use crate::settings::Settings;
+use crate::status::Reporter;
+use crate::watch::lean::LeanPod;
+use crate::watch::{Next, Stores};
+
+mod patience;
+mod write;
+
+pub use patience::Patience;
+
+/// Even if nothing changes, each lock is looked at so often: whether all is still as it was written, and whether
+/// the pods still say so.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(600);
+
+/// Why a lock could not be brought to where it should be. It is tried again after a pause.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Reading failed.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// No certificate could be issued.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// The lock's Secret could not be made.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// Something is still there that should be gone.
+    #[error(transparent)]
+    Remove(#[from] ApplyError),
+    /// A status could not be written.
+    #[error("the status of {kind} {key} cannot be written: {}", brief(source))]
+    Status {
+        /// `BackendTrust` or `ApiRoute`.
+        kind: &'static str,
+        /// Namespace and name.
+        key: String,
+        /// What the API server says.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Everything that reconciling needs.
+pub struct Reconciler {
+    /// To the API server.
+    pub client: Client,
+    /// The administrator's settings.
+    pub settings: Arc<Settings>,
+    /// What is watched.
+    pub stores: Stores,
+    /// They sign.
+    pub authorities: issue::Authorities,
+    /// Their public side.
+    pub roots: Authorities,
+    /// Knows whose signature and certificates are ours.
+    pub reader: Reader,
+    /// Signs bundles.
+    pub signer: Arc<Signer>,
+    /// Asks pods.
+    pub asker: Asker,
+    /// What they said.
+    pub answers: Answers,
+    /// Which locks are shown to be armed.
+    pub proofs: Proofs,
+    /// Writes statuses and Events.
+    pub reporter: Reporter,
+    /// The webhook's registration.
+    pub registration: Registration,
+    /// Counts.
+    pub metrics: Metrics,
+    /// How long to wait for what takes its time.
+    pub patience: Patience,
+}
+
+impl Reconciler {
+    /// Reconciles one lock, and says when to look again.
+    pub async fn work(&self, key: LockKey) -> Next {
+        let started = Instant::now();
+        let result = self.reconcile(&key).await;
+        let took = started.elapsed();
+        match result {
+            Ok(next) => {
+                self.metrics.reconciled(Ended::Success, took);
+                tracing::debug!(lock = %key, ?took, ?next, "reconciled");
+                next
+            }
+            Err(ReconcileError::Remove(error)) if error.namespace_terminating() => Next::OnChange,
+            Err(error) => {
+                self.metrics.reconciled(Ended::Error, took);
+                tracing::error!(lock = %key, %error, "not reconciled; tried again after a pause");
+                Next::Retry
+            }
+        }
+    }
+
+    async fn reconcile(&self, key: &LockKey) -> Result<Next, ReconcileError> {
+        let now = Timestamp::now();
+        let found = gather(&self.sources(), key, &self.status(key), now).await?;
+        let plan = resolve::resolve(&self.settings, &found.inputs);
+        let issue = |spec: &_| self.authorities.issue(spec, now);
+        let material = Material::fulfil(&plan, &found.inputs, issue)?;
+        let objects = render::render(&self.settings, &self.roots, &plan, &material, &self.signer)?;
+
+        let mut outcome = Outcome::default();
+        let written = self.write_lock(&found, &objects, &mut outcome).await;
+        self.announce(&found, &outcome).await;
+        self.write_keys(&found, &plan, &objects, &mut outcome).await;
+        let removed = self.remove(&found, &plan).await;
+        let admission = self.write_admission(&found, &plan, &mut outcome).await;
+        if let Some(changed) = admission {
+            outcome.armed = self.show_armed(&plan, changed).await;
+        }
+        outcome.pods = self.acknowledge(&found, &outcome, written).await;
+        let retry = self.roll_out(&found, &plan, &mut outcome).await;
+        let ready = self.report(&found, &plan, &material, &objects, &outcome).await?;
+        self.measure(&found, &plan, &material, ready);
+        removed?;
+        Ok(self.next(&plan, &outcome, retry, now))
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            client: &self.client,
+            stores: &self.stores,
+            answers: &self.answers,
+            settings: &self.settings,
+            reader: &self.reader,
+            authorities: &self.roots,
+        }
+    }
+
+    /// The lock's status as last written.
+    fn status(&self, key: &LockKey) -> BackendTrustStatus {
+        let trust = self.stores.trusts.get(&ObjectRef::new(&key.name).within(&key.namespace));
+        trust.map(|trust| self.reporter.trust_status(&trust)).unwrap_or_default()
+    }
+
+    /// Has the kubelets look at a changed Secret at once; again if a pod has not got it after a while.
+    async fn announce(&self, found: &Found, outcome: &Outcome) {
+        let Ok(Some(hash)) = &outcome.lock_secret else { return };
+        let key = &found.inputs.key;
+        let nudge = self.patience.nudge(key);
+        let untold = announce::untold(&found.inputs.pods, hash, nudge);
+        announce::announce(&self.client, &key.namespace, untold, hash, nudge).await;
+    }
+
+    async fn show_armed(&self, plan: &Plan, changed: bool) -> Armed {
+        let Some(admission) = plan.lock.present().and_then(|lock| lock.admission.as_ref()) else {
+            return Armed::NotTried;
+        };
+        let policy = render::admission::object_name(&plan.key.namespace, &plan.key.name);
+        self.proofs.show(&self.client, &plan.key, admission, &policy, changed).await
+    }
+
+    /// Asks the pods that have not yet said that they have the present configuration, and judges them.
+    async fn acknowledge(&self, found: &Found, outcome: &Outcome, written: bool) -> crate::plan::PodsPlan {
+        let mut inputs = found.inputs.clone();
+        let key = &inputs.key;
+        let Ok(Some(hash)) = &outcome.lock_secret else { return pods::judge(&inputs, None) };
+        if written {
+            self.patience.begin(key);
+        }
+        let pods: Vec<&LeanPod> = found.pods.iter().map(AsRef::as_ref).collect();
+        self.answers.retain(key, &pods);
+        let silent = pods.iter().copied().filter(|pod| self.answers.must_ask(pod, key, hash)).collect();
+        self.answers.ask(&self.asker, key, silent).await;
+        inputs.pods = pods.iter().map(|pod| gather::facts(pod, key, &self.answers)).collect();
+        let mut judged = pods::judge(&inputs, Some(hash));
+        for pod in &mut judged.pods {
+            if let (PodState::Outdated { why }, Some(failure)) =
+                (&mut pod.state, self.answers.failure(&pod.uid))
+            {
+                *why = failure;
+            }
+        }
+        if judged.outdated().next().is_none()
+            && let Some(lag) = self.patience.end(key)
+        {
+            self.metrics.acknowledged(lag);
+        }
+        judged
+    }
+
+    /// Replaces pods without the lock, once new ones are sure to have it. Returns whether to look again soon.
+    async fn roll_out(&self, found: &Found, plan: &Plan, outcome: &mut Outcome) -> bool {
+        let (Some(lock), Armed::Yes) = (plan.lock.present(), &outcome.armed) else { return false };
+        let inputs = &found.inputs;
+        let report = rollout::replace(
+            &self.client,
+            &inputs.key.namespace,
+            &outcome.pods,
+            &inputs.pods,
+            lock.replace_pods,
+            inputs.now,
+        )
+        .await;
+        outcome.rollout = report.sentences;
+        report.retry
+    }
+
+    /// Writes the statuses; returns whether the lock is Ready.
+    async fn report(
+        &self,
+        found: &Found,
+        plan: &Plan,
+        material: &Material,
+        objects: &render::Objects,
+        outcome: &Outcome,
+    ) -> Result<bool, ReconcileError> {
+        let inputs = &found.inputs;
+        let failed = |kind, name: &str, source| ReconcileError::Status {
+            kind,
+            key: format!("{}/{name}", inputs.key.namespace),
+            source: Box::new(source),
+        };
+        let mut ready = false;
+        let status = render::status::trust(plan, material, outcome);
+        if let (Some(trust), Some(status)) = (&inputs.trust, status) {
+            ready = status
+                .conditions
+                .iter()
+                .any(|one| one.type_ == ConditionType::Ready.as_str() && one.status == "True");
+            let written = self.reporter.trust(trust, status, inputs.now).await;
+            written.map_err(|error| failed("BackendTrust", &inputs.key.name, error))?;
+        }
+        for route in &inputs.routes {
+            let Some(name) = route.metadata.name.as_deref() else { continue };
+            let Some(planned) = plan.routes.iter().find(|planned| planned.name == name) else { continue };
+            let status = render::status::route(plan, planned, material, objects, outcome);
+            let written = self.reporter.route(route, status, inputs.now).await;
+            written.map_err(|error| failed("ApiRoute", name, error))?;
+        }
+        Ok(ready)
+    }
+
+    fn measure(&self, found: &Found, plan: &Plan, material: &Material, ready: bool) {
+        let key = &plan.key;
+        if matches!(plan.lock, LockState::Gone) {
+            return self.metrics.forget(key);
+        }
+        let leaves = material.server.iter().chain(material.keys.values().map(|key| &key.current));
+        let sealed = found.inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
+        self.metrics.lock(
+            key,
+            LockFacts {
+                ready,
+                certificate_expiry: leaves.map(|leaf| leaf.facts.not_after.as_second()).min(),
+                configured_at: sealed.and_then(|sealed| i64::try_from(sealed.bundle.sequence / 1000).ok()),
+            },
+        );
+    }
+
+    fn next(&self, plan: &Plan, outcome: &Outcome, retry: bool, now: Timestamp) -> Next {
+        let key = &plan.key;
+        if matches!(plan.lock, LockState::Gone) {
+            self.patience.forget(key);
+            self.proofs.forget(key);
+            self.answers.retain(key, &[]);
+            return Next::OnChange;
+        }
+        let failed = outcome.lock_secret.is_err() || outcome.keys.values().any(Result::is_err);
+        let waits = matches!(outcome.armed, Armed::No(_)) || outcome.pods.outdated().next().is_some();
+        let soon = if waits || retry || failed {
+            Some(self.patience.next(key))
+        } else {
+            self.patience.calm(key);
+            None
+        };
+        let due = plan.requeue_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        let delays = [soon, due.map(|due| due.max(Duration::from_secs(1))), Some(AT_LEAST_EVERY)];
+        Next::After(delays.into_iter().flatten().min().unwrap_or(AT_LEAST_EVERY))
+    }
+}
