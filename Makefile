@@ -22,7 +22,7 @@ demo: load ## a real Kubernetes, Postern on it, and the attempts to walk around 
 	$(IN) cargo run --locked --offline --quiet -p postern-tests --bin demo
 
 .PHONY: test
-test: lint check-generated licences unit e2e ## everything: what CI runs
+test: lint check-generated licences unit check-chart e2e ## everything: what CI runs
 
 .PHONY: prerequisites
 prerequisites: ## install or name what this machine lacks
@@ -54,10 +54,15 @@ licences: prerequisites ## check the licences of all dependencies
 unit: prerequisites ## unit and golden tests, without a cluster
 	cargo test --locked --workspace --exclude postern-tests
 
+.PHONY: check-chart
+check-chart: cluster ## lint and render the chart, and let an API server judge what it renders
+	$(IN) charts/postern/check.sh
+
 .PHONY: e2e
-e2e: load ## the tests on real pods
+e2e: load ## the tests on real pods, and who may do what once the chart is installed
 	cargo test --locked -p postern-tests --no-run
 	$(IN) cargo test --locked --offline -p postern-tests -- --test-threads=$(TEST_THREADS)
+	$(IN) charts/postern/check-policies.sh
 
 .PHONY: binaries
 binaries: prerequisites
@@ -71,11 +76,13 @@ images: binaries ## build the images, and load them if the cluster is up
 
 # With POSTERN_LOAD_IMAGE and KUBECONFIG the tests run on the cluster that they
 # name (tests/cluster/README.md), otherwise on one of our own.
-.PHONY: load
+.PHONY: cluster load
 ifdef POSTERN_LOAD_IMAGE
+cluster: prerequisites
 load: images
 	tests/images/load.sh
 else
+cluster: cluster-up
 load: cluster-up images
 endif
 
