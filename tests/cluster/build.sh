@@ -11,8 +11,10 @@ need_root
 
 ALL=(packages kubernetes coredns helm pause)
 [ $# -gt 0 ] || set -- "${ALL[@]}"
-KUBERNETES=1.36.3
-HELM=4.3.1
+# version MODULE FOLDER: the one that the folder's go.mod asks for.
+version() { sed -n "s#^require $1 v##p" "$CLUSTER_DIR/$2/go.mod"; }
+KUBERNETES=$(version k8s.io/kubernetes kubernetes)
+HELM=$(version helm.sh/helm/v4 helm)
 LIBC_OF_HOST='libc6_*'   # runc re-executes itself, so it takes the host's loader and C library
 SERVER_PACKAGES=(nginx libnginx-mod-stream lighttpd busybox-static)
 DEBIAN_PACKAGES=(etcd-server containerd runc containernetworking-plugins nftables buildah)
@@ -28,8 +30,8 @@ key_pause()      { { release; cat "$CLUSTER_DIR"/pause/* "$CLUSTER_DIR/image.sh"
 
 # Without these the API server reports a version that Helm's kubeVersion refuses.
 go_flags() {
-  local version=k8s.io/component-base/version
-  echo "-s -w -X $version.gitVersion=v$KUBERNETES -X $version.gitMajor=${KUBERNETES%%.*} -X $version.gitMinor=$(cut -d. -f2 <<< $KUBERNETES)"
+  local to=k8s.io/component-base/version minor=${KUBERNETES#*.}
+  echo "-s -w -X $to.gitVersion=v$KUBERNETES -X $to.gitMajor=${KUBERNETES%%.*} -X $to.gitMinor=${minor%%.*}"
 }
 helm_flags() { echo "-s -w -X helm.sh/helm/v4/internal/version.version=v$HELM"; }
 

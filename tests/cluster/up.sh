@@ -31,7 +31,7 @@ began=$EPOCHREALTIME
 
 # make_cgroups: one of our own in every hierarchy, so that the pods' are below it.
 make_cgroups() {
-  local root file
+  local root file controller
   while read -r root; do
     mkdir -p "$root"
     # A new cpuset is empty, and nothing can be put into an empty one.
@@ -39,8 +39,11 @@ make_cgroups() {
       [ ! -e "$root/../$file" ] || cgroup_v2 || cat "$root/../$file" > "$root/$file"
     done
     if cgroup_v2; then
+      # What the kubelet limits pods by is handed down; what cannot be, it does not miss.
       for file in /sys/fs/cgroup "$root"; do
-        sed 's/[^ ]\+/+&/g' "$file/cgroup.controllers" > "$file/cgroup.subtree_control"
+        for controller in $(< "$file/cgroup.controllers"); do
+          echo "+$controller" 2> /dev/null > "$file/cgroup.subtree_control" || true
+        done
       done
     fi
   done < <(cgroup_roots)
