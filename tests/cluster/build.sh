@@ -12,7 +12,7 @@ need_root
 ALL=(packages kubernetes coredns helm pause)
 [ $# -gt 0 ] || set -- "${ALL[@]}"
 # version MODULE FOLDER: the one that the folder's go.mod asks for.
-version() { sed -n "s#^require $1 v##p" "$CLUSTER_DIR/$2/go.mod"; }
+version() { sed -n "s#^[[:space:]]*\(require \)\?$1 v\([0-9.]*\).*#\2#p" "$CLUSTER_DIR/$2/go.mod"; }
 KUBERNETES=$(version k8s.io/kubernetes kubernetes)
 HELM=$(version helm.sh/helm/v4 helm)
 LIBC_OF_HOST='libc6_*'   # runc re-executes itself, so it takes the host's loader and C library
