@@ -16,6 +16,9 @@ mod tests;
 /// How far `notBefore` lies before the issue, against clocks that go wrong.
 pub const BACKDATE: SignedDuration = SignedDuration::from_mins(10);
 
+/// How soon after a leaf was staged it is asked again whether every pod knows it.
+const ACKNOWLEDGED_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+
 /// What to do with a leaf, and when the clock alone will change the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -120,7 +123,7 @@ pub fn client(
     };
     let stage = |reason| Decision {
         plan: LeafPlan::StageNext(clock.spec(AuthorityKind::Client, &names, reason)),
-        again_at: None,
+        again_at: Some(clock.now),
     };
     let Some(KeySecret { current: Some(current), next, previous }) = existing else {
         return issue(IssueReason::Missing);
@@ -145,7 +148,11 @@ pub fn client(
             let plan = LeafPlan::PromoteNext { drop_previous_after };
             return Decision { plan, again_at: Some(drop_previous_after) };
         }
-        return Decision { plan: LeafPlan::Keep, again_at: Some(forced) };
+        // Acknowledgements wake nobody, so they are looked for.
+        return Decision {
+            plan: LeafPlan::Keep,
+            again_at: Some(forced.min(plus(clock.now, ACKNOWLEDGED_WITHIN))),
+        };
     }
     if let Some(reason) = clock.reason(&current.facts, &names) {
         return stage(reason);

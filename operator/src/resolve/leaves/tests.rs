@@ -1,1 +1,184 @@
+use zeroize::Zeroizing;
 
+use postern_config::policy::{Caller, Policy, PortRef, Route};
+
+use super::*;
+use crate::inputs::PreviousPin;
+
+const IDENTITY: &str = "spiffe://test/ns/shop/gateway/edge/route/orders";
+const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
+
+fn at(hours: i64) -> Timestamp {
+    "2026-11-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
+}
+
+fn clock(hours: i64) -> Clock {
+    Clock { now: at(hours), lifetimes: Lifetimes::default(), requested_at: None }
+}
+
+/// Issued at an hour, for 720 of them.
+fn leaf(issued: i64, pin: &str) -> Leaf {
+    Leaf {
+        certificate_pem: String::new(),
+        private_key_pem: Zeroizing::default(),
+        facts: LeafFacts {
+            certificate_sha256: String::new(),
+            spki_sha256: pin.to_owned(),
+            names: BTreeSet::from([SubjectName::Uri(IDENTITY.to_owned())]),
+            not_before: at(issued) - BACKDATE,
+            not_after: at(issued + 720),
+            sound: true,
+        },
+    }
+}
+
+fn changed(issued: i64, change: impl FnOnce(&mut LeafFacts)) -> Leaf {
+    let mut leaf = leaf(issued, "current");
+    change(&mut leaf.facts);
+    leaf
+}
+
+fn content(identity: &str, pins: &[&str]) -> Content {
+    let keys = Some(pins.iter().map(ToString::to_string).collect());
+    let caller = Caller { authority: "postern".to_owned(), identity: identity.to_owned(), keys };
+    let route = Route {
+        name: "shop/orders".to_owned(),
+        port: PortRef::Number(8080),
+        callers: vec![caller],
+        hostnames: Vec::new(),
+        rules: Vec::new(),
+    };
+    Content {
+        namespace: "shop".to_owned(),
+        trust: "orders".to_owned(),
+        trust_uid: String::new(),
+        server_certificate: String::new(),
+        admins: Vec::new(),
+        policy: Policy { authorities: Vec::new(), ports: Vec::new(), routes: vec![route] },
+    }
+}
+
+fn kind(plan: &LeafPlan) -> String {
+    match plan {
+        LeafPlan::Keep => "keep".to_owned(),
+        LeafPlan::Issue(spec) => format!("issue: {:?}", spec.reason),
+        LeafPlan::StageNext(spec) => format!("stage: {:?}", spec.reason),
+        LeafPlan::PromoteNext { .. } => "promote".to_owned(),
+        LeafPlan::DropPrevious => "drop".to_owned(),
+    }
+}
+
+#[test]
+fn a_leaf_is_renewed_when_a_third_of_its_life_is_left() {
+    let facts = leaf(0, "x").facts;
+    assert_eq!((issued_at(&facts), renewal_time(&facts)), (at(0), at(480)));
+}
+
+#[test]
+fn a_server_leaf_is_kept_or_replaced_at_once() {
+    let names = leaf(0, "x").facts.names;
+    for (case, now, existing, expected) in [
+        ("none", 0, None, "issue: Missing"),
+        ("fresh", 1, Some(leaf(0, "x")), "keep"),
+        ("just before renewal", 479, Some(leaf(0, "x")), "keep"),
+        ("renewal", 480, Some(leaf(0, "x")), "issue: Expiring"),
+        ("expired", 721, Some(leaf(0, "x")), "issue: Expiring"),
+        ("unsound", 1, Some(changed(0, |facts| facts.sound = false)), "issue: Unsound"),
+        ("other names", 1, Some(changed(0, |facts| facts.names.clear())), "issue: Names"),
+    ] {
+        let decision = server(&clock(now), existing.as_ref(), &names);
+        assert_eq!(kind(&decision.plan), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_wish_replaces_what_is_older_once_and_not_before_its_time() {
+    let names = leaf(0, "x").facts.names;
+    for (case, now, issued, wish, expected, again) in [
+        ("a wish to come", 10, 0, 20, "keep", Some(at(20))),
+        ("a wish that has come", 20, 0, 20, "issue: Requested", None),
+        ("issued in that second", 21, 20, 20, "keep", Some(at(500))),
+        ("issued later", 30, 25, 20, "keep", Some(at(505))),
+    ] {
+        let clock = Clock { requested_at: Some(at(wish) + SignedDuration::from_millis(700)), ..clock(now) };
+        let clock = Clock { now: clock.now + SignedDuration::from_millis(700), ..clock };
+        let decision = server(&clock, Some(&leaf(issued, "x")), &names);
+        let again =
+            again.map(|again| if again == at(20) { again + SignedDuration::from_millis(700) } else { again });
+        assert_eq!((kind(&decision.plan).as_str(), decision.again_at), (expected, again), "{case}");
+    }
+}
+
+/// The whole of a client leaf's decisions: time, what lies there, what is published and acknowledged.
+#[test]
+fn a_client_leaf_goes_by_publish_acknowledge_hand_over_drop() {
+    let secret = |current, next, previous| Some(KeySecret { current, next, previous });
+    let old = |hours| Some(PreviousPin { spki_sha256: "old".to_owned(), drop_after: at(hours) });
+    let staged = || secret(Some(leaf(0, "current")), Some(leaf(480, "next")), None);
+    let published = content(IDENTITY, &["current", "next"]);
+    let unpublished = content(IDENTITY, &["current"]);
+    let elsewhere = content(OTHER, &["next"]);
+    for (case, now, existing, content, acknowledged, expected) in [
+        ("nothing", 0, None, None, false, "issue: Missing"),
+        ("no certificate", 0, secret(None, Some(leaf(0, "next")), None), None, true, "issue: Missing"),
+        ("fresh", 1, secret(Some(leaf(0, "current")), None, None), None, false, "keep"),
+        ("a third left", 480, secret(Some(leaf(0, "current")), None, None), None, false, "stage: Expiring"),
+        ("expired", 720, secret(Some(leaf(0, "current")), None, None), None, false, "issue: Expiring"),
+        ("expired, staged", 720, staged(), Some(&published), true, "issue: Expiring"),
+        (
+            "unsound",
+            1,
+            secret(Some(changed(0, |facts| facts.sound = false)), None, None),
+            None,
+            true,
+            "issue: Unsound",
+        ),
+        (
+            "another identity",
+            1,
+            secret(Some(changed(0, |facts| facts.names.clear())), None, None),
+            None,
+            true,
+            "issue: Names",
+        ),
+        ("staged, not acknowledged", 481, staged(), Some(&published), false, "keep"),
+        ("staged, not published", 481, staged(), Some(&unpublished), true, "keep"),
+        ("staged, published for another", 481, staged(), Some(&elsewhere), true, "keep"),
+        ("staged, no bundle", 481, staged(), None, true, "keep"),
+        ("acknowledged", 481, staged(), Some(&published), true, "promote"),
+        ("a tenth left", 648, staged(), Some(&unpublished), false, "promote"),
+        (
+            "the staged one is unsound",
+            481,
+            secret(Some(leaf(0, "current")), Some(changed(480, |facts| facts.sound = false)), None),
+            Some(&published),
+            true,
+            "stage: Unsound",
+        ),
+        ("overlap", 500, secret(Some(leaf(480, "current")), None, old(501)), None, true, "keep"),
+        ("overlap over", 501, secret(Some(leaf(480, "current")), None, old(501)), None, false, "drop"),
+    ] {
+        let published = Published { content, acknowledged };
+        let decision = client(&clock(now), existing.as_ref(), IDENTITY, &published);
+        assert_eq!(kind(&decision.plan), expected, "{case}");
+    }
+}
+
+#[test]
+fn the_clock_is_looked_at_when_something_is_due() {
+    let secret = |next, previous| KeySecret { current: Some(leaf(0, "current")), next, previous };
+    let none = Published { content: None, acknowledged: false };
+    for (case, now, existing, expected) in [
+        ("renewal", 1, secret(None, None), at(480)),
+        (
+            "end of the overlap",
+            1,
+            secret(None, Some(PreviousPin { spki_sha256: String::new(), drop_after: at(24) })),
+            at(24),
+        ),
+        ("acknowledgements", 481, secret(Some(leaf(480, "next")), None), at(481) + ACKNOWLEDGED_WITHIN),
+        ("staged", 480, secret(None, None), at(480)),
+    ] {
+        assert_eq!(client(&clock(now), Some(&existing), IDENTITY, &none).again_at, Some(expected), "{case}");
+    }
+}

@@ -1,1 +1,125 @@
+use std::collections::BTreeMap;
 
+use postern_config::loaded::Loaded;
+
+use super::*;
+use crate::inputs::Injection;
+
+fn at(text: &str) -> Timestamp {
+    format!("2026-11-21T{text}Z").parse().unwrap()
+}
+
+fn pod() -> PodFacts {
+    PodFacts {
+        name: "orders-0".to_owned(),
+        uid: "u".to_owned(),
+        created: at("10:00:00"),
+        deleting: false,
+        labels: BTreeMap::new(),
+        owner: None,
+        injection: Injection::For { trust: "orders".to_owned(), current_image: true },
+        phase: Phase::Running,
+        ready: true,
+        ips: Vec::new(),
+        ports: Vec::new(),
+        mounts_lock_secret: true,
+        host_network: false,
+        mirror: false,
+        windows: false,
+        config_annotation: None,
+        loaded: Some(loaded(Some("sha256:new"), None)),
+    }
+}
+
+fn loaded(hash: Option<&str>, rejected: Option<&str>) -> Loaded {
+    Loaded {
+        config_hash: hash.map(str::to_owned),
+        sequence: None,
+        server_certificate: None,
+        rejected: rejected.map(str::to_owned),
+        version: "1".to_owned(),
+    }
+}
+
+fn with(change: impl FnOnce(&mut PodFacts)) -> PodFacts {
+    let mut pod = pod();
+    change(&mut pod);
+    pod
+}
+
+fn kind(state: &PodState) -> &'static str {
+    match state {
+        PodState::Current => "current",
+        PodState::Outdated { .. } => "outdated",
+        PodState::Unguarded { slipped_in: true, .. } => "slipped in",
+        PodState::Unguarded { .. } => "unguarded",
+        PodState::Unprotectable { .. } => "unprotectable",
+        PodState::Starting => "starting",
+        PodState::Leaving => "leaving",
+    }
+}
+
+#[test]
+fn a_pod_is_judged_by_its_structure_and_its_own_word() {
+    let bare = || Injection::No("it has no sidecar".to_owned());
+    for (case, pod, expected) in [
+        ("current", pod(), "current"),
+        (
+            "an older configuration",
+            with(|pod| pod.loaded = Some(loaded(Some("sha256:old"), None))),
+            "outdated",
+        ),
+        ("no configuration", with(|pod| pod.loaded = Some(loaded(None, Some("unsigned")))), "outdated"),
+        ("silent", with(|pod| pod.loaded = None), "outdated"),
+        ("its node is gone", with(|pod| (pod.loaded, pod.phase) = (None, Phase::Unknown)), "outdated"),
+        ("starting", with(|pod| (pod.loaded, pod.phase) = (None, Phase::Pending)), "starting"),
+        ("answers while it starts", with(|pod| pod.phase = Phase::Pending), "current"),
+        ("leaving", with(|pod| pod.deleting = true), "leaving"),
+        (
+            "the previous image is as safe",
+            with(|pod| {
+                pod.injection = Injection::For { trust: "orders".to_owned(), current_image: false };
+            }),
+            "current",
+        ),
+        ("ran before", with(|pod| pod.injection = bare()), "unguarded"),
+        (
+            "made in the second of arming",
+            with(|pod| (pod.injection, pod.created) = (bare(), at("11:00:00"))),
+            "unguarded",
+        ),
+        (
+            "made after arming",
+            with(|pod| (pod.injection, pod.created) = (bare(), at("11:00:01"))),
+            "slipped in",
+        ),
+        (
+            "made after arming, leaving",
+            with(|pod| {
+                (pod.injection, pod.created, pod.deleting) = (bare(), at("11:00:01"), true);
+            }),
+            "unguarded",
+        ),
+        (
+            "for another lock",
+            with(|pod| {
+                pod.injection = Injection::For { trust: "payments".to_owned(), current_image: true };
+                pod.created = at("11:00:01");
+            }),
+            "unguarded",
+        ),
+        ("on the node's network", with(|pod| pod.host_network = true), "unprotectable"),
+        ("a mirror", with(|pod| pod.mirror = true), "unprotectable"),
+        ("on Windows", with(|pod| pod.windows = true), "unprotectable"),
+    ] {
+        let state = state(&pod, "orders", Some("sha256:new"), Some(at("11:00:00")));
+        assert_eq!(kind(&state), expected, "{case}");
+    }
+}
+
+#[test]
+fn nothing_is_current_while_no_configuration_was_written() {
+    assert_eq!(kind(&state(&pod(), "orders", None, None)), "outdated");
+    let empty = with(|pod| pod.loaded = Some(loaded(None, None)));
+    assert_eq!(kind(&state(&empty, "orders", None, None)), "outdated");
+}
