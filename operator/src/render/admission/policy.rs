@@ -1,0 +1,350 @@
+//! The policy of one lock. What "injected" means comes from [`crate::injection`], the same that the webhook
+//! writes; here it becomes comparisons with literals.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicySpec, Validation, Variable,
+};
+use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use postern_config::layout;
+use serde_json::{Map, Value};
+
+use super::{Guard, cel};
+use crate::injection::InjectionSpec;
+use crate::injection::forbidden::CAPABILITIES;
+
+/// Stands for the trust where a literal depends on it; no name can hold braces. Always at the end of a string.
+const TRUST: &str = "{trust}";
+
+/// Fields that other admission controllers and the API server may set or change: quotas, `AlwaysPullImages`,
+/// resizing in place. None of them opens anything.
+const FREE_FIELDS: [&str; 3] = ["imagePullPolicy", "resizePolicy", "resources"];
+
+/// What the policy demands, and of which requests.
+pub(super) fn spec(guard: &Guard) -> ValidatingAdmissionPolicySpec {
+    ValidatingAdmissionPolicySpec {
+        failure_policy: Some("Fail".to_owned()),
+        match_constraints: Some(MatchResources {
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: Some(LabelSelector::default()),
+            object_selector: Some(LabelSelector::default()),
+            resource_rules: Some(vec![
+                rule("CREATE", &["pods"]),
+                rule("UPDATE", &["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize"]),
+            ]),
+            ..MatchResources::default()
+        }),
+        variables: Some(variables(guard)),
+        validations: Some(validations(guard)),
+        ..ValidatingAdmissionPolicySpec::default()
+    }
+}
+
+fn rule(operation: &str, resources: &[&str]) -> NamedRuleWithOperations {
+    NamedRuleWithOperations {
+        api_groups: Some(vec![String::new()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(vec![operation.to_owned()]),
+        resources: Some(resources.iter().map(|&resource| resource.to_owned()).collect()),
+        scope: Some("*".to_owned()),
+        ..NamedRuleWithOperations::default()
+    }
+}
+
+fn variables(guard: &Guard) -> Vec<Variable> {
+    let spec = InjectionSpec {
+        namespace: guard.namespace.clone(),
+        trust: TRUST.to_owned(),
+        verify_keys: guard.verify_keys.clone(),
+        image: String::new(),
+        pull_policy: None,
+        resources: ResourceRequirements::default(),
+    };
+    let ours = cel::strings([layout::REDIRECT_CONTAINER, layout::SIDECAR_CONTAINER]);
+    let reserved = format!("name.startsWith({})", cel::string(layout::RESERVED_PREFIX));
+    let volume = |name: &str| format!("{name}.filter(volume, volume.{reserved})");
+    vec![
+        variable("init", "dyn(object.spec.?initContainers.orValue([]))"),
+        variable("volumes", "dyn(object.spec.?volumes.orValue([]))"),
+        variable("redirect", "variables.init.size() > 0 ? variables.init[0] : dyn({})"),
+        variable("sidecar", "variables.init.size() > 1 ? variables.init[1] : dyn({})"),
+        // For which lock the sidecar is injected: none or one.
+        variable("trusts", &trusts(guard, &spec)),
+        // How the pod differs from an injected one.
+        variable("defects", &defects(guard, &spec)),
+        variable("initBefore", "dyn(oldObject.spec.?initContainers.orValue([]))"),
+        variable("ours", &format!("variables.init.filter(container, container.name in {ours})")),
+        variable("oursBefore", &format!("variables.initBefore.filter(container, container.name in {ours})")),
+        variable("ourVolumes", &volume("variables.volumes")),
+        variable("ourVolumesBefore", &volume("dyn(oldObject.spec.?volumes.orValue([]))")),
+        // The containers that arrive with this request and are not ours.
+        variable("strangers", &strangers(&ours)),
+        // What they have that would reach around the lock or into the sidecar.
+        variable("offences", &offences(guard)),
+    ]
+}
+
+fn variable(name: &str, expression: &str) -> Variable {
+    Variable { name: name.to_owned(), expression: expression.to_owned() }
+}
+
+fn trusts(guard: &Guard, spec: &InjectionSpec) -> String {
+    let args = layout::sidecar_args(&spec.namespace, &spec.trust, &spec.verify_keys);
+    let args = with_trust(&cel::dynamic(&args.into()));
+    format!(
+        "{}.filter(trust,\n  variables.sidecar.?args.orValue(dyn(null)) == {args})",
+        cel::strings(&guard.trusts)
+    )
+}
+
+/// A literal in which the trust is the CEL variable `trust`.
+fn with_trust(literal: &str) -> String {
+    literal.replace(&format!("{TRUST}'"), "' + trust")
+}
+
+fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
+    let [redirect, sidecar] = spec.containers();
+    let mut parts = Vec::new();
+    let mut extra = Vec::new();
+    for (variable, container) in [("variables.redirect", redirect), ("variables.sidecar", sidecar)] {
+        let name = container.name.clone();
+        let fields = compared(&container);
+        let image = format!("{variable}.?image.orValue('') in {}", cel::strings(&guard.images));
+        parts.push((image, format!("the image of {name}")));
+        for (field, value) in &fields {
+            let condition = format!("{variable}.?{field}.orValue(dyn(null)) == {}", cel::dynamic(value));
+            parts.push((condition, format!("{field} of {name}")));
+        }
+        let known: BTreeSet<&str> =
+            fields.keys().map(String::as_str).chain(FREE_FIELDS).chain(["args", "image", "name"]).collect();
+        extra.push(format!(
+            "{variable}.filter(field, !(field in {})).map(field, field + {})",
+            cel::strings(known),
+            cel::string(&format!(" of {name}"))
+        ));
+    }
+    parts.push(("variables.trusts.size() == 1".to_owned(), "args of postern-sidecar".to_owned()));
+    for volume in spec.volumes() {
+        let value = serde_json::to_value(&volume).unwrap_or_default();
+        let literal = with_trust(&cel::dynamic(&value));
+        parts.push((
+            format!("variables.trusts.exists(trust, variables.volumes.exists(volume, volume == {literal}))"),
+            format!("volume {}", volume.name),
+        ));
+    }
+    let parts: Vec<_> = parts
+        .into_iter()
+        .map(|(condition, name)| format!("  {condition} ? '' : {}", cel::string(&name)))
+        .collect();
+    let named = |variable: &str, name: &str| {
+        format!("variables.{variable}.?name.orValue('') == {}", cel::string(name))
+    };
+    // Of a pod that was not injected at all, one thing is worth saying.
+    format!(
+        "!({} && {})\n? ['the first two init containers']\n: [\n{}\n].filter(part, part != '')\n+ {}",
+        named("redirect", layout::REDIRECT_CONTAINER),
+        named("sidecar", layout::SIDECAR_CONTAINER),
+        parts.join(",\n"),
+        extra.join("\n+ ")
+    )
+}
+
+/// The fields of an injected container that must be equal; the sidecar's arguments are judged by `trusts`.
+fn compared(container: &Container) -> Map<String, Value> {
+    let mut fields = match serde_json::to_value(container) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    fields.retain(|field, _| field != "name" && field != "image" && !FREE_FIELDS.contains(&field.as_str()));
+    if container.name == layout::SIDECAR_CONTAINER {
+        fields.remove("args");
+    }
+    fields
+}
+
+fn strangers(ours: &str) -> String {
+    format!(
+        "request.operation == 'CREATE'\n\
+         ? dyn(object.spec.containers) + variables.init.filter(container, !(container.name in {ours}))\n\
+         : request.?subResource.orValue('') == 'ephemeralcontainers'\n\
+         ? dyn(object.spec.?ephemeralContainers.orValue([])).filter(container,\n    \
+         !oldObject.spec.?ephemeralContainers.orValue([]).exists(old, old.name == container.name))\n\
+         : dyn([])"
+    )
+}
+
+fn offences(guard: &Guard) -> String {
+    let secret = cel::string(&layout::secret_name(&guard.trust));
+    let prefix = cel::string(layout::RESERVED_PREFIX);
+    let uid = layout::SIDECAR_UID;
+    let containers = [
+        ("container.?securityContext.?privileged.orValue(false)".to_owned(), "is privileged"),
+        (
+            format!(
+                "container.?securityContext.?capabilities.?add.orValue([]).exists(capability,\n    \
+                 capability.upperAscii().replace('CAP_', '') in {})",
+                cel::strings(CAPABILITIES)
+            ),
+            "adds a capability that could remove the lock",
+        ),
+        (
+            format!("container.?securityContext.?runAsUser.orValue(-1) == {uid}"),
+            "runs as user 15100, which is the sidecar's",
+        ),
+        (format!("container.name.startsWith({prefix})"), "has a name that is kept for Postern"),
+        (
+            format!("container.?volumeMounts.orValue([]).exists(mount, mount.name.startsWith({prefix}))"),
+            "mounts a volume that is the sidecar's",
+        ),
+        (
+            format!(
+                "container.?env.orValue([]).exists(one, one.?valueFrom.?secretKeyRef.?name.orValue('') == {secret})\n  \
+                 || container.?envFrom.orValue([]).exists(one, one.?secretRef.?name.orValue('') == {secret})"
+            ),
+            "reads the lock's Secret",
+        ),
+        (
+            format!("container.?targetContainerName.orValue('').startsWith({prefix})"),
+            "targets a container that is Postern's",
+        ),
+    ];
+    let mut lists: Vec<String> = containers
+        .into_iter()
+        .map(|(condition, words)| {
+            let words = cel::string(&format!(" {words}"));
+            format!(
+                "variables.strangers.filter(container,\n  {condition})\n  .map(container, 'container ' + container.name + {words})"
+            )
+        })
+        .collect();
+    lists.push(format!("(request.operation == 'CREATE' ? {} : [])", pod_offences(&secret, uid)));
+    lists.join("\n+ ")
+}
+
+/// What the pod as a whole must not have; only looked at when it is created, since none of it can change.
+fn pod_offences(secret: &str, uid: i64) -> String {
+    let set = |field: &str| format!("object.spec.?{field}.orValue(false) ? 'the pod sets {field}' : ''");
+    let volumes = |condition: &str, words: &str| {
+        format!(
+            "variables.volumes.filter(volume, {condition})\n  .map(volume, 'volume ' + volume.name + {})",
+            cel::string(&format!(" {words}"))
+        )
+    };
+    let single = [
+        set("hostNetwork"),
+        set("hostPID"),
+        set("shareProcessNamespace"),
+        format!(
+            "object.spec.?securityContext.?runAsUser.orValue(-1) == {uid} \
+             ? 'the pod runs as user {uid}, which is the sidecar\\'s' : ''"
+        ),
+        "object.spec.?os.?name.orValue('') == 'windows' ? 'the pod is for Windows' : ''".to_owned(),
+    ];
+    let expected = cel::strings([
+        layout::CONFIG_VOLUME,
+        layout::RECORD_VOLUME,
+        layout::STATE_VOLUME,
+        layout::NO_TOKEN_VOLUME,
+    ]);
+    let named = format!("volume in variables.ourVolumes && !(volume.name in {expected})");
+    let reads = format!(
+        "volume.name != {} && (volume.?secret.?secretName.orValue('') == {secret}\n    \
+         || volume.?projected.?sources.orValue([]).exists(source, source.?secret.?name.orValue('') == {secret}))",
+        cel::string(layout::CONFIG_VOLUME)
+    );
+    format!(
+        "[\n  {}\n].filter(offence, offence != '')\n+ {}\n+ {}",
+        single.join(",\n  "),
+        volumes(&named, "has a name that is kept for Postern"),
+        volumes(&reads, "reads the lock's Secret")
+    )
+}
+
+fn validations(guard: &Guard) -> Vec<Validation> {
+    let lock = format!("BackendTrust {}/{}", guard.namespace, guard.trust);
+    let record = cel::string(layout::RECORD_ANNOTATION);
+    let annotation = |object: &str| format!("{object}.metadata.?annotations[?{record}]");
+    vec![
+        validation(
+            "request.operation != 'CREATE' || variables.defects.size() == 0",
+            &format!("{lock} guards this pod, but it was not injected"),
+            Some(&format!(
+                "{} + variables.defects.join(', ') + {}",
+                cel::string(&format!(
+                    "{lock} guards this pod, but it was not injected as it should be (what differs: "
+                )),
+                cel::string(
+                    "). Postern's webhook does that when the pod is created: see whether the operator runs, and \
+                     create the pod again without parts of Postern's in it"
+                )
+            )),
+        ),
+        validation(
+            "variables.offences.size() == 0",
+            &format!("{lock} guards this pod, and it has what would reach around the lock"),
+            Some(&format!(
+                "{} + variables.offences.join('; ') + {}",
+                cel::string(&format!(
+                    "{lock} guards this pod, and what would reach around the lock is refused: "
+                )),
+                cel::string(". Leave it out")
+            )),
+        ),
+        validation(
+            &format!(
+                "request.operation != 'UPDATE'\n\
+                 || {}.all(key, object.metadata.?labels[?key] == oldObject.metadata.?labels[?key])\n\
+                 || variables.defects.size() == 0",
+                cel::strings(selector_keys(&guard.selector))
+            ),
+            &format!(
+                "this pod was not injected for {lock}, so the labels by which the lock selects cannot change; \
+                 delete the pod and let its workload create it again"
+            ),
+            None,
+        ),
+        validation(
+            "request.operation != 'UPDATE'\n\
+             || (variables.ours == variables.oursBefore && variables.ourVolumes == variables.ourVolumesBefore\n  \
+             && (variables.ours.size() == 0\n    \
+             || variables.init.map(container, container.name) == variables.initBefore.map(container, container.name)))",
+            &format!(
+                "postern-redirect, postern-sidecar and their volumes belong to {lock} and cannot change in a \
+                 pod that exists; delete the pod and let its workload create it again"
+            ),
+            None,
+        ),
+        validation(
+            &format!(
+                "request.operation != 'UPDATE' || {} == {}",
+                annotation("object"),
+                annotation("oldObject")
+            ),
+            &format!(
+                "the annotation {} is signed for this pod and cannot change; delete the pod and let its workload \
+                 create it again",
+                layout::RECORD_ANNOTATION
+            ),
+            None,
+        ),
+    ]
+}
+
+fn validation(expression: &str, message: &str, message_expression: Option<&str>) -> Validation {
+    Validation {
+        expression: expression.to_owned(),
+        message: Some(message.to_owned()),
+        message_expression: message_expression.map(str::to_owned),
+        reason: Some("Forbidden".to_owned()),
+    }
+}
+
+/// The labels that the selector reads. As long as they stay, so does what it selects; other labels are the
+/// workload's own affair, and changing them must work (a database says by one which replica leads).
+fn selector_keys(selector: &LabelSelector) -> BTreeSet<&str> {
+    let labels = selector.match_labels.iter().flat_map(|labels| labels.keys().map(String::as_str));
+    let expressions = selector.match_expressions.iter().flatten().map(|expression| expression.key.as_str());
+    labels.chain(expressions).collect()
+}

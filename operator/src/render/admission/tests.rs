@@ -1,0 +1,47 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::injection::tests::{accepted, golden};
+
+pub(crate) fn guard() -> Guard {
+    let accepted = accepted();
+    Guard {
+        namespace: "shop".to_owned(),
+        trust: "orders".to_owned(),
+        selector: LabelSelector {
+            match_labels: Some([("app".to_owned(), "orders".to_owned())].into()),
+            match_expressions: Some(vec![LabelSelectorRequirement {
+                key: "canary".to_owned(),
+                operator: "DoesNotExist".to_owned(),
+                values: None,
+            }]),
+        },
+        trusts: vec!["orders".to_owned(), "tier".to_owned()],
+        images: [accepted.current_image].into_iter().chain(accepted.previous_image).collect(),
+        verify_keys: accepted.verify_keys,
+        labels: [("app.kubernetes.io/managed-by".to_owned(), "postern".to_owned())].into(),
+    }
+}
+
+#[test]
+fn policy_and_binding_are_as_in_the_golden_file() {
+    let documents = [
+        serde_yaml::to_string(&guard().policy()).unwrap(),
+        serde_yaml::to_string(&guard().binding()).unwrap(),
+    ];
+    golden("src/testdata/admission/policy.yaml", &documents.join("---\n"));
+}
+
+#[test]
+fn the_webhooks_configuration_is_as_in_the_golden_file() {
+    let endpoint = webhook::Endpoint {
+        namespace: "postern-system".to_owned(),
+        service: "postern-webhook".to_owned(),
+        ca_pem: "-----BEGIN CERTIFICATE-----\n".to_owned(),
+    };
+    let locked = ["shop".to_owned(), "carts".to_owned()].into();
+    let configuration = webhook::configuration(&endpoint, &locked, guard().labels);
+    golden("src/testdata/admission/webhook.yaml", &serde_yaml::to_string(&configuration).unwrap());
+    let none = webhook::configuration(&endpoint, &BTreeSet::new(), guard().labels);
+    assert_eq!(none.webhooks, None, "without a lock no pod of the cluster is shown");
+}
