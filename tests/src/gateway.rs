@@ -249,3 +249,10 @@ pub fn seen(made: &Made) -> Seen {
     };
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{body:?} is not the echo's answer: {error}"))
 }
+
+/// The problem document (RFC 9457) of an answer, if it holds one.
+pub fn problem(outcome: &postern_echo::attempt::Outcome) -> Option<Value> {
+    let postern_echo::attempt::Outcome::Http { headers, body, .. } = outcome else { return None };
+    let type_ = headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+    (type_ == Some("application/problem+json")).then(|| serde_json::from_str(body).ok()).flatten()
+}

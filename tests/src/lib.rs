@@ -5,6 +5,7 @@
 //! * [`install`]: Postern itself, by Helm, once for all tests.
 //! * [`workload`], [`gateway`], [`attacker`]: the pods on each side of the lock.
 //! * [`attack`]: tries that get in without the lock and must not with it.
+//! * [`scene`]: workload, lock and key together.
 //! * [`forge`]: certificates that an attacker could think of.
 #![allow(
     clippy::unwrap_used,
@@ -22,9 +23,12 @@ pub mod exec;
 pub mod forge;
 pub mod gateway;
 pub mod install;
+pub mod load;
 pub mod lock;
 pub mod logs;
+pub mod node;
 pub mod run;
+pub mod scene;
 pub mod wait;
 pub mod workload;
 

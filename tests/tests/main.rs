@@ -1,1 +1,32 @@
-//! Tests on real pods.
+//! Postern on real pods. Each file is named after the behaviour that it shows.
+
+mod api_server_restarted;
+mod bad_resources;
+mod cel_rules;
+mod chart;
+mod direct_calls_refused;
+mod edited_secret;
+mod existing_pods;
+mod foreign_object_in_the_way;
+mod forged_certificates_refused;
+mod gateway_identity_headers;
+mod hand_injected_for_other_trust;
+mod injected_image_changed;
+mod job_completes;
+mod label_changes;
+mod leader_failover;
+mod leaf_rotation_under_load;
+mod operator_down;
+mod paths_outside_rules;
+mod pod_restarted_in_place;
+mod probes_of_all_kinds;
+mod route_deleted;
+mod scale_idle;
+mod shared_gateway_trick;
+mod sidecar_image_upgrade;
+mod stateful_peers_on_open_port;
+mod tcp_through_gateway;
+mod third_party_server;
+mod trust_deleted;
+mod udp_refused;
+mod workload_and_lock_in_one_chart;

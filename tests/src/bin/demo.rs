@@ -37,9 +37,9 @@ impl Score {
     fn line(&mut self, good: bool, vector: &str, expected: &str, seen: &str, hits: u64) {
         let mark = if good { "ok    " } else { "FAILED" };
         if good {
-            self.passed += 1
+            self.passed += 1;
         } else {
-            self.failed += 1
+            self.failed += 1;
         }
         println!("  {mark} {vector:<46} expected: {expected:<8} seen: {seen:<36} hits: {hits}");
     }
