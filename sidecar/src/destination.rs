@@ -1,6 +1,7 @@
 //! Where a connection was bound for, and so which port of the application it is about.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
@@ -38,12 +39,12 @@ impl Destination for Fixed {
 
 /// The listener that all connections of a pod are redirected to.
 pub struct Redirected {
-    own: OwnAddresses,
+    own: Arc<OwnAddresses>,
 }
 
 impl Redirected {
     /// Forwards to these addresses only.
-    pub fn new(own: OwnAddresses) -> Self {
+    pub fn new(own: Arc<OwnAddresses>) -> Self {
         Self { own }
     }
 }

@@ -3,14 +3,20 @@
 //! A connection passes the stages in this order and no stage knows a later one. [`authorize`] is a pure
 //! function; [`forward`] takes the permit that it gives, so that nothing can be forwarded unauthorised.
 
+pub mod admin;
+pub mod app;
 pub mod authorize;
 pub mod budget;
+pub mod cli;
 pub mod connection;
 pub mod destination;
+pub mod drain;
+mod endpoint;
 pub mod forward;
 pub mod generation;
 pub mod identify;
 pub mod limits;
+pub mod listener;
 pub mod log;
 pub mod metrics;
 pub mod original_destination;
@@ -18,6 +24,8 @@ pub mod own_addresses;
 pub mod probes;
 pub mod readiness;
 pub mod redirect;
+pub mod reload;
 pub mod signal;
+pub mod status;
 pub mod tls;
 pub mod worker;

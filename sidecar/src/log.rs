@@ -4,7 +4,8 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -15,6 +16,20 @@ use crate::metrics::ControlMetrics;
 
 /// Lines that may wait to be written; more are dropped and counted.
 const QUEUE: usize = 4096;
+/// At the end of the program.
+const FLUSH: Duration = Duration::from_secs(1);
+
+enum Item {
+    Line(Vec<u8>),
+    /// Answered once everything before it has been written.
+    Flush(SyncSender<()>),
+}
+
+/// Logging that was started.
+#[derive(Debug)]
+pub struct Log {
+    queue: SyncSender<Item>,
+}
 
 /// Sends all logging from now on to standard output. To be called once, at the start of the program.
 ///
@@ -23,15 +38,19 @@ const QUEUE: usize = 4096;
 pub fn start(
     level: LevelFilter,
     metrics: Arc<ControlMetrics>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (queue, lines) = sync_channel::<Vec<u8>>(QUEUE);
+) -> Result<Log, Box<dyn std::error::Error + Send + Sync>> {
+    let (queue, items) = sync_channel::<Item>(QUEUE);
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
         let mut out = io::stdout();
-        for line in lines {
+        for item in items {
             // Nobody is left to tell if standard output is gone.
-            let _ = out.write_all(&line);
+            match item {
+                Item::Line(line) => drop(out.write_all(&line)),
+                Item::Flush(done) => drop(done.send(())),
+            }
         }
     })?;
+    let log = Log { queue: queue.clone() };
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -39,11 +58,23 @@ pub fn start(
         .with_span_list(false)
         .with_max_level(level)
         .with_writer(Queue { queue, metrics })
-        .try_init()
+        .try_init()?;
+    Ok(log)
+}
+
+impl Log {
+    /// Waits until what was logged so far is written, but not for long.
+    pub fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.queue.try_send(Item::Flush(done)).is_ok() {
+            // Late or never: the program ends either way.
+            let _ = written.recv_timeout(FLUSH);
+        }
+    }
 }
 
 struct Queue {
-    queue: SyncSender<Vec<u8>>,
+    queue: SyncSender<Item>,
     metrics: Arc<ControlMetrics>,
 }
 
@@ -60,9 +91,7 @@ impl<'a> MakeWriter<'a> for Queue {
 
 impl io::Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.0.queue.try_send(line.to_vec())
-        {
+        if self.0.queue.try_send(Item::Line(line.to_vec())).is_err() {
             self.0.metrics.log_lines_dropped.fetch_add(1, Relaxed);
         }
         Ok(line.len())

@@ -1,3 +1,62 @@
-//! `postern-sidecar`: see the crate's documentation.
+//! `postern-sidecar`: see `--help`, and the library for how it works.
 
-fn main() {}
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use postern_sidecar::app::{App, Options};
+use postern_sidecar::cli::{Cli, Serving, Task};
+use postern_sidecar::metrics::Metrics;
+use postern_sidecar::{log, redirect};
+
+fn main() -> ExitCode {
+    // Whoever shares the pod must not read the server's key out of this process.
+    if let Err(error) = prctl::set_dumpable(false) {
+        eprintln!("postern-sidecar: this process cannot be made undumpable ({error})");
+        return ExitCode::FAILURE;
+    }
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("postern-sidecar: another crypto provider was installed before");
+        return ExitCode::FAILURE;
+    }
+    match run(Cli::parse().task()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("postern-sidecar: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match task {
+        Task::Redirect => Ok(redirect::run(|name| std::env::var(name).ok())?),
+        Task::Guard(guard, serving) => {
+            serve(serving, |options, metrics| App::guard(&guard, options, metrics))
+        }
+        Task::Standalone(file, serving) => {
+            serve(serving, |options, metrics| App::standalone(&file, options, metrics))
+        }
+    }
+}
+
+fn serve<E: Error + Send + Sync + 'static>(
+    serving: Serving,
+    start: impl FnOnce(Options, Metrics) -> Result<App, E>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let options = serving.options();
+    let metrics = Metrics::new(options.workers);
+    let log = log::start(serving.log_level(), metrics.control.clone())?;
+    // Two sockets per connection; the default of many systems is below that.
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files stays low");
+    }
+    let ended = start(options, metrics).map(App::run);
+    log.flush();
+    Ok(ended??)
+}

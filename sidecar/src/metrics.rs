@@ -218,6 +218,11 @@ impl Collector for Metrics {
 }
 
 impl ControlMetrics {
+    /// A changed configuration was applied, or rejected.
+    pub fn reloaded(&self, applied: bool) {
+        self.reloads.get(usize::from(!applied)).inspect(|counter| add(counter, 1));
+    }
+
     fn encode(&self, out: &mut Family<'_, '_>) -> Result<(), fmt::Error> {
         let plain = |value: u64| [(Vec::new(), value)];
         let seconds = |value: &AtomicI64| plain(u64::try_from(value.load(Relaxed)).unwrap_or(0));

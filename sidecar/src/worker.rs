@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
@@ -97,7 +96,8 @@ impl Handle {
     }
 }
 
-/// Starts a worker's thread. `main` runs beside it on the same thread, for a listener of its own.
+/// Starts a worker's thread. `main` runs beside it on the same thread, for a listener of its own. What is
+/// returned beside the handle resolves when the worker has ended.
 ///
 /// # Errors
 /// If the system gives no thread or no runtime.
@@ -106,14 +106,15 @@ pub fn spawn<F>(
     settings: &Settings,
     metrics: Arc<WorkerMetrics>,
     main: impl FnOnce(Handle) -> F + Send + 'static,
-) -> io::Result<(Handle, JoinHandle<()>)>
+) -> io::Result<(Handle, oneshot::Receiver<()>)>
 where
     F: Future<Output = ()> + 'static,
 {
     let (messages, inbox) = mpsc::unbounded_channel();
     let handle = Handle { messages, load: Arc::default() };
     let (settings, ours) = (settings.clone(), handle.clone());
-    let thread = std::thread::Builder::new().name(name).spawn(move || {
+    let (ending, ended) = oneshot::channel::<()>();
+    std::thread::Builder::new().name(name).spawn(move || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = match builder.enable_io().enable_time().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime,
@@ -124,8 +125,10 @@ where
             tokio::task::spawn_local(main(ours));
             Rc::new(Worker::new(settings, metrics, load)).run(inbox).await;
         });
+        // Dropped with the runtime: whatever was left has ended too.
+        drop((runtime, ending));
     })?;
-    Ok((handle, thread))
+    Ok((handle, ended))
 }
 
 impl Worker {

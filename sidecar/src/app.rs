@@ -1,0 +1,367 @@
+//! A whole sidecar: [`App::guard`] and [`App::standalone`] bind, [`App::run`] serves.
+//!
+//! The calling thread becomes the control thread: reloads, probes, admin and metrics. Traffic is the
+//! workers' alone.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use postern_config::layout;
+use postern_config::signed::VerifyKey;
+use rustls::crypto::CryptoProvider;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+
+use crate::budget::Budget;
+use crate::destination::{Destination, Fixed, Redirected, Target};
+use crate::limits::Limits;
+use crate::listener::{self, Entrance, Reception, bind, bind_everywhere};
+use crate::metrics::Metrics;
+use crate::own_addresses::OwnAddresses;
+use crate::probes::{Health, ProbeServer, Prober, Probes, record};
+use crate::readiness::{Pending, Readiness};
+use crate::reload::guard::{Expectation, Secret};
+use crate::reload::standalone::File;
+use crate::reload::{LoadError, Reloader, Source};
+use crate::status::Status;
+use crate::worker::{self, Settings};
+use crate::{admin, drain};
+
+/// How a sidecar runs, whatever it guards.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that serve traffic; at least one.
+    pub workers: usize,
+    /// Whether permits are logged too.
+    pub access_log: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// A sidecar in a guarded pod.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// The lock's namespace.
+    pub namespace: String,
+    /// The lock's name.
+    pub trust: String,
+    /// The operator's keys.
+    pub verify_keys: Vec<VerifyKey>,
+    /// Where the lock's Secret is mounted.
+    pub config: PathBuf,
+    /// The file with the pod record.
+    pub record: PathBuf,
+    /// Where the highest sequence is kept.
+    pub state: PathBuf,
+    /// The ports that it listens on.
+    pub ports: Ports,
+}
+
+/// The sidecar's own ports; 0 lets the system choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// All redirected connections.
+    pub inbound: u16,
+    /// Probes.
+    pub probe: u16,
+    /// Metrics.
+    pub metrics: u16,
+    /// The operator's.
+    pub admin: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            inbound: layout::INBOUND_PORT,
+            probe: layout::PROBE_PORT,
+            metrics: layout::METRICS_PORT,
+            admin: layout::ADMIN_PORT,
+        }
+    }
+}
+
+/// Why a sidecar doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port in use, or an address that isn't there.
+    #[error("cannot listen on {place} ({error})")]
+    Bind {
+        /// Which.
+        place: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file of `--config`.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The pod's addresses.
+    #[error("the pod's own addresses cannot be listed ({0})")]
+    Addresses(io::Error),
+    /// Threads, signals, sockets.
+    #[error("the system gives no {what} ({error})")]
+    System {
+        /// What is missing.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// No cryptography was installed for this process.
+    #[error("no crypto provider is installed; the program must install one before anything else")]
+    NoProvider,
+}
+
+/// Everything that is bound.
+struct Endpoints {
+    inbound: Vec<Entrance>,
+    probe: Option<std::net::TcpListener>,
+    metrics: Option<std::net::TcpListener>,
+    admin: Option<std::net::TcpListener>,
+}
+
+/// Where a sidecar listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Callers, in the order of the configuration.
+    pub inbound: Vec<SocketAddr>,
+    /// Probes.
+    pub probe: Option<SocketAddr>,
+    /// Metrics.
+    pub metrics: Option<SocketAddr>,
+    /// The operator.
+    pub admin: Option<SocketAddr>,
+}
+
+/// A sidecar whose listeners are bound.
+pub struct App {
+    options: Options,
+    endpoints: Endpoints,
+    source: Box<dyn Source>,
+    probes: Probes,
+    /// What holds readiness back for as long as the sidecar runs.
+    lasting: Vec<Pending>,
+    ready: Readiness,
+    metrics: Metrics,
+    provider: Arc<CryptoProvider>,
+}
+
+impl App {
+    /// A sidecar in a guarded pod: connections are redirected to it.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn guard(guard: &Guard, options: Options, metrics: Metrics) -> Result<Self, StartError> {
+        let own = Arc::new(OwnAddresses::new().map_err(StartError::Addresses)?);
+        let redirected = Arc::new(Redirected::new(Arc::clone(&own)));
+        Self::guard_with(guard, options, metrics, own, redirected)
+    }
+
+    /// As [`Self::guard`], with another way to tell where a connection was bound for.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn guard_with(
+        guard: &Guard,
+        options: Options,
+        metrics: Metrics,
+        own: Arc<OwnAddresses>,
+        destination: Arc<dyn Destination>,
+    ) -> Result<Self, StartError> {
+        let everywhere = |port: u16| {
+            bind_everywhere(port).map_err(|error| StartError::Bind { place: format!("port {port}"), error })
+        };
+        let endpoints = Endpoints {
+            inbound: vec![Entrance { listener: everywhere(guard.ports.inbound)?, destination }],
+            probe: Some(everywhere(guard.ports.probe)?),
+            metrics: Some(everywhere(guard.ports.metrics)?),
+            admin: Some(everywhere(guard.ports.admin)?),
+        };
+        let ready = Readiness::new();
+        let mut lasting = Vec::new();
+        let (probes, port_names) = match read_record(guard, own) {
+            Ok((prober, names)) => (Probes::Recorded(prober), names),
+            Err(reason) => {
+                tracing::error!(reason, "the pod record cannot be used");
+                lasting.push(ready.pending("pod record", reason));
+                (Probes::Unavailable, Default::default())
+            }
+        };
+        let expected = Expectation {
+            namespace: guard.namespace.clone(),
+            trust: guard.trust.clone(),
+            verify_keys: guard.verify_keys.clone(),
+            port_names,
+        };
+        let source = Box::new(Secret::new(expected, &guard.config, &guard.state));
+        let provider = provider()?;
+        Ok(Self { options, endpoints, source, probes, lasting, ready, metrics, provider })
+    }
+
+    /// A sidecar without Kubernetes.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn standalone(path: &Path, options: Options, metrics: Metrics) -> Result<Self, StartError> {
+        let source = File::open(path)?;
+        let at = |address: SocketAddr| {
+            bind(address).map_err(|error| StartError::Bind { place: address.to_string(), error })
+        };
+        let written = source.bound();
+        let mut inbound = Vec::new();
+        for way in &written.listeners {
+            let destination = Arc::new(Fixed(Target { port: way.port, address: way.upstream }));
+            inbound.push(Entrance { listener: at(way.address)?, destination });
+        }
+        let endpoints = Endpoints {
+            inbound,
+            probe: written.probe_address.map(at).transpose()?,
+            metrics: written.metrics_address.map(at).transpose()?,
+            admin: None,
+        };
+        let (source, provider) = (Box::new(source), provider()?);
+        let (probes, lasting, ready) = (Probes::Absent, Vec::new(), Readiness::new());
+        Ok(Self { options, endpoints, source, probes, lasting, ready, metrics, provider })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// If the system doesn't say.
+    pub fn addresses(&self) -> io::Result<Addresses> {
+        let of = |listener: &Option<std::net::TcpListener>| {
+            listener.as_ref().map(std::net::TcpListener::local_addr).transpose()
+        };
+        let ends = &self.endpoints;
+        Ok(Addresses {
+            inbound: ends.inbound.iter().map(|it| it.listener.local_addr()).collect::<io::Result<_>>()?,
+            probe: of(&ends.probe)?,
+            metrics: of(&ends.metrics)?,
+            admin: of(&ends.admin)?,
+        })
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn run(self) -> Result<(), StartError> {
+        let system = |what| move |error| StartError::System { what, error };
+        let runtime = control_runtime()?;
+        let asked = {
+            let _context = runtime.enter();
+            drain::asked_to_end().map_err(system("signals"))?
+        };
+        runtime.block_on(self.serve(asked))
+    }
+
+    /// Serves until `shutdown`, then drains.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        control_runtime()?.block_on(self.serve(shutdown))
+    }
+
+    async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Self { options, endpoints, source, probes, lasting, ready, metrics, provider } = self;
+        let system = |what| move |error| StartError::System { what, error };
+        let (stopping, stop) = watch::channel(false);
+        let (workers, ended) = start_workers(&options, endpoints.inbound, &metrics, &stop)?;
+
+        let status = Arc::new(Status::default());
+        let health = Health { started: Readiness::new(), ready: ready.clone() };
+        let mut tasks = tokio::task::JoinSet::new();
+        if let Some(listener) = endpoints.probe {
+            let listener = TcpListener::from_std(listener).map_err(system("socket for probes"))?;
+            // Probes are answered to the very end, so that a drain doesn't look like a failure.
+            tasks.spawn(ProbeServer::new(listener, health, probes).serve(std::future::pending()));
+        }
+        if let Some(listener) = endpoints.metrics {
+            tasks.spawn(admin::serve_metrics(listener, metrics.clone(), stop.clone()));
+        }
+        if let Some(listener) = endpoints.admin {
+            tasks.spawn(admin::serve(listener, Arc::clone(&status), metrics.clone(), stop.clone()));
+        }
+        let reloader = Reloader {
+            source,
+            workers: workers.clone(),
+            status,
+            readiness: ready.clone(),
+            metrics: Arc::clone(&metrics.control),
+            provider,
+        };
+        tasks.spawn(reloader.run(stop));
+
+        shutdown.await;
+        tracing::info!("draining: no new connections, requests in flight are finished");
+        let _draining = ready.pending("shutdown", "the sidecar is draining");
+        stopping.send_replace(true);
+        drain::finish(workers, ended, options.limits.drain).await;
+        drop(lasting);
+        tracing::info!("drained");
+        Ok(())
+    }
+}
+
+type Started = (Vec<worker::Handle>, Vec<oneshot::Receiver<()>>);
+
+/// One worker accepts for itself; several are fed by a thread that does nothing else.
+fn start_workers(
+    options: &Options,
+    inbound: Vec<Entrance>,
+    metrics: &Metrics,
+    stop: &watch::Receiver<bool>,
+) -> Result<Started, StartError> {
+    let system = |what| move |error| StartError::System { what, error };
+    let settings = Settings { limits: options.limits.clone(), access_log: options.access_log };
+    let budget = Budget::new(options.limits.clone());
+    let control = Arc::clone(&metrics.control);
+    let reception = |workers| Reception { workers, budget, metrics: control };
+
+    if let [only] = metrics.workers.as_slice() {
+        let stop = stop.clone();
+        let accept = move |own: worker::Handle| listener::accept(inbound, reception(vec![own]), stop);
+        let started = worker::spawn("worker".to_owned(), &settings, Arc::clone(only), accept);
+        let (worker, ended) = started.map_err(system("thread for a worker"))?;
+        return Ok((vec![worker], vec![ended]));
+    }
+    let (mut workers, mut ended) = (Vec::new(), Vec::new());
+    for (number, own) in metrics.workers.iter().enumerate() {
+        let nothing_beside = |_| std::future::ready(());
+        let started = worker::spawn(format!("worker-{number}"), &settings, Arc::clone(own), nothing_beside);
+        let (worker, end) = started.map_err(system("thread for a worker"))?;
+        workers.push(worker);
+        ended.push(end);
+    }
+    let (reception, stop) = (reception(workers.clone()), stop.clone());
+    let runtime = control_runtime()?;
+    std::thread::Builder::new()
+        .name("acceptor".to_owned())
+        .spawn(move || runtime.block_on(listener::accept(inbound, reception, stop)))
+        .map_err(system("thread for the acceptor"))?;
+    Ok((workers, ended))
+}
+
+fn control_runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| StartError::System { what: "runtime", error })
+}
+
+fn provider() -> Result<Arc<CryptoProvider>, StartError> {
+    CryptoProvider::get_default().cloned().ok_or(StartError::NoProvider)
+}
+
+type PortNames = std::collections::BTreeMap<String, u16>;
+
+fn read_record(guard: &Guard, own: Arc<OwnAddresses>) -> Result<(Prober, PortNames), String> {
+    let record = record::load(&guard.record, &guard.verify_keys, &guard.namespace, &guard.trust)
+        .map_err(|error| error.to_string())?;
+    let names = record.ports.clone();
+    let prober = Prober::new(record, own).map_err(|error| error.to_string())?;
+    Ok((prober, names))
+}

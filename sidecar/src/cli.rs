@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use postern_config::layout;
+use postern_config::signed::VerifyKey;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::app::{Guard, Options, Ports};
+use crate::limits::Limits;
+
+/// Stands in front of an application and lets in only the callers that hold a key.
+///
+/// With --config it needs no Kubernetes: listeners, certificate and policy come from one file. In a guarded pod
+/// the operator's webhook runs it as `guard`, after `redirect` has closed the pod's network namespace.
+#[derive(Debug, Parser)]
+#[command(
+    name = "postern-sidecar",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct Cli {
+    /// Configuration (YAML or JSON): listeners, server, policy. Changes of certificate and policy are taken over
+    /// while running.
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    serving: Serving,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Task {
+    /// Serve by a file.
+    Standalone(PathBuf, Serving),
+    /// Serve in a guarded pod.
+    Guard(Guard, Serving),
+    /// Close the network namespace.
+    Redirect,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Guards the pod it runs in, by the operator's signed configuration.
+    Guard(GuardArgs),
+    /// Closes the pod's network namespace and redirects what comes in to the sidecar (needs NET_ADMIN).
+    Redirect,
+}
+
+#[derive(Debug, Args)]
+struct GuardArgs {
+    /// Namespace of the BackendTrust.
+    #[arg(long, value_name = "NAME")]
+    namespace: String,
+    /// Name of the BackendTrust.
+    #[arg(long, value_name = "NAME")]
+    trust: String,
+    /// Key that signs this lock's configuration (Ed25519, 32 bytes in unpadded URL-safe base64); given twice while
+    /// it is being replaced.
+    #[arg(long = "verify-key", value_name = "KEY", required = true)]
+    verify_keys: Vec<VerifyKey>,
+    #[arg(long, hide = true, default_value = layout::CONFIG_PATH)]
+    config_directory: PathBuf,
+    #[arg(long, hide = true, default_value = layout::RECORD_PATH)]
+    record_directory: PathBuf,
+    #[arg(long, hide = true, default_value = layout::STATE_PATH)]
+    state_directory: PathBuf,
+    #[command(flatten)]
+    serving: Serving,
+}
+
+/// Options of whatever serves.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Serving {
+    /// Threads that serve traffic.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Log requests that are let in, too; refusals are always logged.
+    #[arg(long)]
+    access_log: bool,
+    /// How much is logged: error, warn (refusals), info.
+    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO)]
+    log_level: LevelFilter,
+}
+
+impl Cli {
+    /// What the arguments ask for.
+    pub fn task(self) -> Task {
+        match (self.command, self.config) {
+            (Some(Command::Redirect), _) => Task::Redirect,
+            (Some(Command::Guard(args)), _) => {
+                let guard = Guard {
+                    namespace: args.namespace,
+                    trust: args.trust,
+                    verify_keys: args.verify_keys,
+                    config: args.config_directory,
+                    record: args.record_directory.join(layout::RECORD_FILE),
+                    state: args.state_directory,
+                    ports: Ports::default(),
+                };
+                Task::Guard(guard, args.serving)
+            }
+            (None, config) => Task::Standalone(config.unwrap_or_default(), self.serving),
+        }
+    }
+}
+
+impl Serving {
+    /// How much is logged.
+    pub fn log_level(self) -> LevelFilter {
+        self.log_level
+    }
+
+    /// For the app.
+    pub fn options(self) -> Options {
+        Options { workers: self.workers.into(), access_log: self.access_log, limits: Limits::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn task(args: &[&str]) -> Result<Task, clap::Error> {
+        Cli::try_parse_from([&["postern-sidecar"], args].concat()).map(Cli::task)
+    }
+
+    #[test]
+    fn the_arguments_that_injection_writes_are_understood() {
+        let args = layout::sidecar_args("shop", "orders", &[KEY.to_owned(), KEY.to_owned()]);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let Task::Guard(guard, serving) = task(&args).unwrap() else { panic!("guard") };
+        assert_eq!((&*guard.namespace, &*guard.trust, guard.verify_keys.len()), ("shop", "orders", 2));
+        assert_eq!(guard.config, PathBuf::from(layout::CONFIG_PATH));
+        assert_eq!(guard.record, PathBuf::from("/etc/postern/pod/record"));
+        assert_eq!(serving.options().workers, 1);
+        let args = layout::redirect_args();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        assert!(matches!(task(&args), Ok(Task::Redirect)));
+    }
+
+    #[test]
+    fn standalone_needs_a_file() {
+        assert!(
+            matches!(task(&["--config", "x", "--workers", "2"]), Ok(Task::Standalone(_, serving)) if serving.workers == 2)
+        );
+        for args in
+            [&[][..], &["--workers", "0", "--config", "x"], &["guard"], &["--config", "x", "redirect"]]
+        {
+            assert!(task(args).is_err(), "{args:?}");
+        }
+        assert!(task(&["guard", "--namespace=a", "--trust=b", "--verify-key=short"]).is_err());
+    }
+}

@@ -1,0 +1,280 @@
+//! Takes over changed files: everything is parsed, then all is swapped at once. What cannot be used leaves
+//! the last good configuration in force, and says so.
+
+pub mod guard;
+pub mod sequence;
+pub mod standalone;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use postern_config::bundle::BundleError;
+use rustls::crypto::CryptoProvider;
+use tokio::sync::{Notify, watch};
+
+use crate::drain;
+use crate::generation::{Generation, GenerationError};
+use crate::metrics::ControlMetrics;
+use crate::readiness::{Pending, Readiness};
+use crate::status::Status;
+use crate::worker::Handle;
+
+/// How often the files are looked at, should a notification get lost.
+const POLL: Duration = Duration::from_secs(1);
+/// After a notification, so that files which are written one after the other are seen together.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Waits between attempts, before files that don't fit together are given up: they may be half written.
+const RETRIES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
+
+/// Where configurations come from.
+pub trait Source: Send + Sync {
+    /// The configuration in the files now; nothing if it is the one that was loaded last.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    fn load(&mut self, provider: &Arc<CryptoProvider>) -> Result<Option<Generation>, LoadError>;
+
+    /// The files that it is made of.
+    fn files(&self) -> Vec<PathBuf>;
+}
+
+/// Why files are not used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file that is missing or unreadable.
+    #[error("{path} cannot be read ({error})")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Unsigned, or signed by somebody else, or unreadable.
+    #[error("{0}; only the operator's own bundle is used")]
+    Bundle(#[from] BundleError),
+    /// The bundle of another lock.
+    #[error(
+        "the bundle is for {found}, this pod is guarded by {expected}; mount the Secret of the right lock"
+    )]
+    OtherLock {
+        /// `<namespace>/<trust>` in the bundle.
+        found: String,
+        /// `<namespace>/<trust>` in the sidecar's arguments.
+        expected: String,
+    },
+    /// An old bundle, put back.
+    #[error(
+        "the bundle's sequence {found} is older than {highest}, which was loaded before; write the newest"
+    )]
+    Older {
+        /// In the bundle.
+        found: u64,
+        /// Loaded before.
+        highest: u64,
+    },
+    /// Two bundles of one sequence.
+    #[error("the bundle has sequence {0} again, with other content; the operator must count on")]
+    Ambiguous(u64),
+    /// The certificate of another bundle.
+    #[error("the server's certificate (SHA-256 {found}) is not the one of the bundle ({expected})")]
+    OtherCertificate {
+        /// In tls.crt.
+        found: String,
+        /// In the bundle.
+        expected: String,
+    },
+    /// A part that is not valid.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// The memory of what was loaded before.
+    #[error(transparent)]
+    Sequence(#[from] sequence::SequenceError),
+    /// The file of `--config`.
+    #[error("{path} is not a valid configuration ({error})")]
+    Standalone {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        error: serde_yaml::Error,
+    },
+    /// No way in at all.
+    #[error("{0} lists no listeners; give at least one")]
+    NoListeners(PathBuf),
+    /// A change that needs new sockets.
+    #[error("addresses or listeners have changed; restart the sidecar to use them")]
+    ListenersChanged,
+    /// The hash of the content.
+    #[error("the content cannot be hashed ({0})")]
+    Hash(serde_json::Error),
+}
+
+/// What a reload acts upon.
+pub struct Reloader {
+    /// Where configurations come from.
+    pub source: Box<dyn Source>,
+    /// Who enforces them.
+    pub workers: Vec<Handle>,
+    /// What is told of them.
+    pub status: Arc<Status>,
+    /// Shows what is wrong.
+    pub readiness: Readiness,
+    /// Counts.
+    pub metrics: Arc<ControlMetrics>,
+    /// Of all cryptography.
+    pub provider: Arc<CryptoProvider>,
+}
+
+/// Reads a file, whole.
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|error| LoadError::Read { path: path.to_owned(), error })
+}
+
+impl Reloader {
+    /// Loads what there is, then whatever changes, until `stop` turns true.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut pending = Some(self.readiness.pending("configuration", "none has been loaded yet"));
+        let changed = Arc::new(Notify::new());
+        let _watcher = watch_directories(&self.source.files(), &changed);
+        let mut seen = fingerprint(&self.source.files());
+        let mut attempt = 0;
+        loop {
+            match self.source.load(&self.provider) {
+                Ok(Some(generation)) => {
+                    if self.enforce(generation).await {
+                        pending = None;
+                    }
+                }
+                Ok(None) => self.settle(None, pending.as_ref()),
+                Err(error) => {
+                    if let Some(wait) = RETRIES.get(attempt) {
+                        attempt += 1;
+                        tokio::time::sleep(*wait).await;
+                        continue;
+                    }
+                    self.settle(Some(error), pending.as_ref());
+                }
+            }
+            // Wait for a reason to look again.
+            loop {
+                tokio::select! {
+                    () = drain::begun(&mut stop) => return,
+                    () = changed.notified() => {
+                        tokio::time::sleep(SETTLE).await;
+                        seen = fingerprint(&self.source.files());
+                        break;
+                    }
+                    () = tokio::time::sleep(POLL) => {
+                        let now = fingerprint(&self.source.files());
+                        if now != seen {
+                            seen = now;
+                            break;
+                        }
+                    }
+                }
+            }
+            attempt = 0;
+        }
+    }
+
+    /// Sends a configuration to every worker; it counts as loaded once each of them enforces it.
+    async fn enforce(&self, generation: Generation) -> bool {
+        let generation = Arc::new(generation);
+        let sent: Vec<_> =
+            self.workers.iter().map(|worker| worker.enforce(Arc::clone(&generation))).collect();
+        for enforced in sent {
+            if enforced.await.is_err() {
+                tracing::error!("a worker has ended and enforces nothing; restart the sidecar");
+                return false;
+            }
+        }
+        self.status.in_force(&generation);
+        self.readiness.notice("reload", None);
+        let unresolved = generation.unresolved.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let notice = format!("closed, since no container of this pod names them: {unresolved}");
+        self.readiness.notice("ports", (!unresolved.is_empty()).then_some(notice));
+
+        self.metrics.loaded_at.store(jiff::Timestamp::now().as_second(), Relaxed);
+        self.metrics.sequence.store(generation.origin.sequence.unwrap_or(0), Relaxed);
+        self.metrics.certificate_expiry.store(generation.server.not_after, Relaxed);
+        self.metrics.rejected_now.store(0, Relaxed);
+        self.metrics.reloaded(true);
+        tracing::info!(
+            config_hash = generation.origin.hash,
+            sequence = generation.origin.sequence,
+            server_certificate = generation.server.sha256,
+            unresolved_ports = (!unresolved.is_empty()).then_some(unresolved),
+            "configuration loaded"
+        );
+        true
+    }
+
+    /// Says what is wrong with the newest files, or that nothing is.
+    fn settle(&self, error: Option<LoadError>, pending: Option<&Pending>) {
+        let Some(error) = error else {
+            self.status.rejected(None);
+            self.readiness.notice("reload", None);
+            return self.metrics.rejected_now.store(0, Relaxed);
+        };
+        let reason = error.to_string();
+        let before = self.status.loaded().rejected;
+        if let Some(pending) = pending {
+            pending.because(&*reason);
+        } else {
+            self.readiness
+                .notice("reload", Some(format!("the last good configuration stays in force: {reason}")));
+        }
+        self.metrics.rejected_now.store(1, Relaxed);
+        self.metrics.reloaded(false);
+        if before.as_ref() != Some(&reason) {
+            tracing::error!(reason, in_force = pending.is_none(), "configuration rejected");
+        }
+        self.status.rejected(Some(reason));
+    }
+}
+
+/// Directories, because a mounted Secret changes by a symbolic link that is replaced beside the files.
+fn watch_directories(files: &[PathBuf], changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let waker = Arc::clone(changed);
+    let wake = move |event: notify::Result<notify::Event>| {
+        // Reading the files is an event too.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            waker.notify_one();
+        }
+    };
+    let directories: BTreeSet<PathBuf> =
+        files.iter().filter_map(|file| file.parent()).map(directory).collect();
+    let watching = notify::recommended_watcher(wake).and_then(|mut watcher| {
+        for directory in &directories {
+            watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    });
+    watching
+        .inspect_err(|error| tracing::warn!(%error, "changes are noticed by polling alone, within a second"))
+        .ok()
+}
+
+/// A bare file name has an empty parent.
+fn directory(parent: &Path) -> PathBuf {
+    if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }
+}
+
+/// Changes when a file does.
+fn fingerprint(files: &[PathBuf]) -> Vec<Option<(u64, i64, i64, u64)>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let describe = |file: &PathBuf| {
+        let it = std::fs::metadata(file).ok()?;
+        Some((it.ino(), it.mtime(), it.mtime_nsec(), it.size()))
+    };
+    files.iter().map(describe).collect()
+}
