@@ -160,3 +160,44 @@ fn icmp_rule(name: &str, version: Family, protocol: Transport, kind: u8, why: &s
     let comment = format!("{name} type {kind}: {why}");
     Rule::new(comment, [family(version), transport(protocol), icmp_type(kind), accept()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_closed_but_what_is_named() {
+        let ruleset = guard();
+        let shape: Vec<_> = ruleset
+            .chains
+            .iter()
+            .map(|chain| {
+                (chain.name, chain.kind, chain.hook, chain.priority, chain.policy, chain.rules.len())
+            })
+            .collect();
+        assert_eq!(
+            shape,
+            [
+                ("prerouting", "nat", InetHookNumber::PreRouting, -110, NF_ACCEPT, 2),
+                ("input", "filter", InetHookNumber::LocalIn, 0, NF_DROP, 19),
+                ("forward", "filter", InetHookNumber::Forward, 0, NF_DROP, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_pods_calls_to_itself_come_first() {
+        // The kernel doesn't look at NAT rules for a call over lo that it has seen leave, so no socket would
+        // show that the first of these is missing.
+        let first = |chain: usize| guard().chains[chain].rules[0].expressions.clone();
+        assert_eq!(first(0), [input_interface("lo"), leave()].concat());
+        assert_eq!(first(1), [input_interface("lo"), accept()].concat());
+    }
+
+    #[test]
+    fn comments_fit_what_nft_shows() {
+        for rule in guard().chains.iter().flat_map(|chain| &chain.rules) {
+            assert!(rule.comment.len() < 128 && !rule.comment.contains('"'), "{}", rule.comment);
+        }
+    }
+}

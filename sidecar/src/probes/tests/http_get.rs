@@ -46,8 +46,6 @@ async fn redirects_are_followed_on_the_same_host_only() {
         ("/to/300?/status/500", true, 1),
         // To the same host, but not to where one could follow.
         ("/to/302?ftp://127.0.0.1/", false, 1),
-        ("/to/302?http://127.0.0.1:15100/", false, 1),
-        ("/to/302?http://127.0.0.1:15110/readyz", false, 1),
         (&format!("/to/302?{other_port}"), false, 1),
     ] {
         let app = Application::http().await;
@@ -56,6 +54,15 @@ async fn redirects_are_followed_on_the_same_host_only() {
         assert_eq!(app.paths().len(), asked, "{path}: {:?}", app.paths());
     }
     assert_eq!(other.paths(), ["/status/500"], "another port of the pod is asked");
+}
+
+#[tokio::test]
+async fn no_redirect_leads_to_the_sidecars_own_ports() {
+    let app = Application::http().await;
+    for own in [15100, 15110, 15120, 15130] {
+        let outcome = act(get(&format!("/to/302?http://127.0.0.1:{own}/readyz"), &[]), app.address).await;
+        assert!(matches!(outcome, Err(ProbeFailure::OwnPort(port)) if port == own), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -110,8 +110,8 @@ async fn anything_else_is_not_found_and_never_reaches_the_application() {
         assert_eq!(port.get(&path).await, (404, "not found\n".to_owned()), "{path}");
     }
     let path = format!("/probe/{TOKEN}/app/liveness");
-    let post = format!("POST {path} HTTP/1.1\r\nhost: pod\r\ncontent-length: 0\r\n\r\n");
-    assert_eq!(port.send(&post).await.0, 404);
+    let posted = format!("POST {path} HTTP/1.1\r\nhost: pod\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(port.send(&posted).await.0, 404);
     assert_eq!(app.paths(), [""; 0]);
     assert_eq!(port.get(&path).await.0, 200, "the right path works");
 }
@@ -133,6 +133,13 @@ async fn a_head_that_is_too_large_or_never_ends_is_cut_off() {
     assert_eq!(port.send(&large).await.0, 431);
     let (status, _) = port.send("GET /readyz HTTP/1.1\r\nhost: pod\r\n").await;
     assert_ne!(status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_carries_one_request() {
+    let port = serve(Probes::Absent).await;
+    let (status, rest) = port.send(&"GET /readyz HTTP/1.1\r\nhost: pod\r\n\r\n".repeat(2)).await;
+    assert_eq!((status, rest.as_str()), (200, "ready\n"));
 }
 
 #[tokio::test]
