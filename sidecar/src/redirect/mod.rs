@@ -77,11 +77,23 @@ pub enum RedirectError {
 /// Closes the network namespace of the calling thread. `env` looks up environment variables: [`POD_IPS_ENV`]
 /// and [`HOST_IPS_ENV`] prove that the namespace is a pod's own.
 ///
-/// A redirect of another table is logged as a warning, since it may compete with this one.
+/// What was done is logged as JSON on standard output; so is a redirect of another table, as a warning, since
+/// it may compete with this one.
 ///
 /// # Errors
 /// [`RedirectError`]; nothing was changed, except for [`RedirectError::Differs`] and [`RedirectError::Read`].
 pub fn run(env: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(io::stdout)
+        .finish();
+    tracing::subscriber::with_default(log, || guard(env))
+}
+
+fn guard(env: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
     let own = Snapshot::read().map_err(RedirectError::Addresses)?;
     namespace::check(env(POD_IPS_ENV).as_deref(), env(HOST_IPS_ENV).as_deref(), &own)?;
     close(&ruleset::guard())

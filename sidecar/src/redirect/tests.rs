@@ -7,7 +7,7 @@ mod traffic;
 
 use namespace::{NEIGHBOUR_V4, POD_V4, Pair};
 
-use super::{RedirectError, run};
+use super::{RedirectError, guard};
 
 /// The environment that the downward API gives the pod of a [`Pair`].
 fn pod_environment(variable: &str) -> Option<String> {
@@ -26,7 +26,7 @@ fn closed_pair(test: &str) -> Option<Pair> {
 }
 
 fn close(pair: &Pair) -> Result<(), RedirectError> {
-    pair.pod.run(|| run(pod_environment))
+    pair.pod.run(|| guard(pod_environment))
 }
 
 /// The name of the test that this stands in, as the test harness knows it.

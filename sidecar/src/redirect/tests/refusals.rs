@@ -7,8 +7,8 @@ use super::super::expression::{NF_ACCEPT, Transport, accept, redirect, transport
 use super::super::foreign::{ForeignRedirect, redirects};
 use super::super::message::transaction;
 use super::super::netlink::Kernel;
-use super::super::ruleset::{Chain, Rule, Ruleset, guard};
-use super::super::{NamespaceRefusal, RedirectError, run};
+use super::super::ruleset::{self, Chain, Rule, Ruleset};
+use super::super::{NamespaceRefusal, RedirectError, guard};
 use super::namespace::{NEIGHBOUR_V4, POD_V4, Pair};
 use super::{close, closed_pair, test_name};
 
@@ -18,7 +18,7 @@ fn write(pair: &Pair, ruleset: &Ruleset) {
 
 /// The first difference between the rules in the pod and those that are meant.
 fn difference_in(pair: &Pair) -> Option<Difference> {
-    pair.pod.run(|| difference(&guard(), &Kernel::open().unwrap().read().unwrap()))
+    pair.pod.run(|| difference(&ruleset::guard(), &Kernel::open().unwrap().read().unwrap()))
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn the_hosts_namespace_is_left_alone() {
             "HOST_IPS" => Some(host_ips.to_owned()),
             _ => None,
         };
-        match pair.pod.run(|| run(environment)) {
+        match pair.pod.run(|| guard(environment)) {
             Err(RedirectError::Namespace(refusal)) => assert_eq!(refusal, expected),
             other => panic!("{expected:?} expected: {other:?}"),
         }
@@ -47,7 +47,7 @@ fn the_hosts_namespace_is_left_alone() {
 fn rules_that_are_not_as_meant_are_named() {
     let Some(pair) = Pair::new(test_name!("rules_that_are_not_as_meant_are_named")) else { return };
     let altered = |alter: fn(&mut Ruleset)| {
-        let mut ruleset = guard();
+        let mut ruleset = ruleset::guard();
         alter(&mut ruleset);
         write(&pair, &ruleset);
         difference_in(&pair).map(|difference| format!("{} {}", difference.object, difference.how))
@@ -119,7 +119,7 @@ fn without_the_capability_the_error_says_which() {
     let Some(pair) = Pair::new(test_name!("without_the_capability_the_error_says_which")) else { return };
     let outcome = pair.pod.run(|| {
         drop_capabilities();
-        run(super::pod_environment)
+        guard(super::pod_environment)
     });
     let message = outcome.unwrap_err().to_string();
     assert!(message.contains("NET_ADMIN") && message.contains("the transaction:"), "{message}");
