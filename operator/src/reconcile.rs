@@ -133,11 +133,16 @@ impl Reconciler {
         if let Some(changed) = admission {
             outcome.armed = self.show_armed(&plan, changed).await;
         }
-        outcome.pods = self.acknowledge(&found, &outcome, written).await;
+        let settled = self.acknowledge(&found, &mut outcome, written).await;
         let retry = self.roll_out(&found, &plan, &mut outcome).await;
         let ready = self.report(&found, &plan, &material, &objects, &outcome).await?;
         self.measure(&found, &plan, &material, ready);
         removed?;
+        // A key that waited for the pods to know it can be handed over now.
+        let staged = material.keys.values().any(|key| key.next.is_some());
+        if settled && staged {
+            return Ok(Next::After(Duration::ZERO));
+        }
         Ok(self.next(&plan, &outcome, retry, now))
     }
 
@@ -196,12 +201,10 @@ impl Reconciler {
                 *why = failure;
             }
         }
-        if judged.outdated().next().is_none()
-            && let Some(lag) = self.patience.end(key)
-        {
-            self.metrics.acknowledged(lag);
-        }
-        judged
+        let all_current = judged.outdated().next().is_none();
+        let lag = if all_current { self.patience.end(key) } else { None };
+        outcome.pods = judged;
+        lag.inspect(|lag| self.metrics.acknowledged(*lag)).is_some()
     }
 
     /// Replaces pods without the lock, once new ones are sure to have it. Returns whether to look again soon.
