@@ -16,8 +16,15 @@ use serde_json::{Value, json};
 use crate::wait;
 
 /// Kinds that live in no namespace.
-const CLUSTER_SCOPED: &[&str] =
-    &["Namespace", "ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy"];
+const CLUSTER_SCOPED: &[&str] = &[
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 /// A connection with somebody's rights.
 #[derive(Clone)]

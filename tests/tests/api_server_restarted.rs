@@ -8,7 +8,9 @@ use tokio::process::Command;
 #[test]
 fn no_call_is_lost() {
     let Some(restart) = restart_command() else {
-        println!("skipped: set POSTERN_RESTART_API_SERVER to the command that restarts this cluster's API server");
+        println!(
+            "skipped: set POSTERN_RESTART_API_SERVER to the command that restarts this cluster's API server"
+        );
         return;
     };
     run(Sharing::Alone, async |test| {
@@ -20,13 +22,13 @@ fn no_call_is_lost() {
         let totals = load.end(test).await;
         assert!(totals.lost.is_empty() && totals.got_in > 20, "{totals:?}");
         scene.works(test, &gateway).await;
-        let refused = test.cluster.try_create(&serde_json::json!({
+        let forged = serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"namespace": test.namespace, "name": "forged", "labels": {"app": NAME},
                 "annotations": {"postern.dev/pod-record": "forged"}},
             "spec": Echo::pod_spec(),
-        }));
-        let made = refused.await.expect("the webhook answers again");
+        });
+        let made = test.cluster.try_create(&forged).await.expect("the webhook answers again");
         assert!(made.data["spec"]["initContainers"].is_array(), "and injects: {made:?}");
         install::rolled_out(&test.cluster).await;
         // A change reaches pods as before.

@@ -17,7 +17,10 @@ fn on_no_port_and_no_address() {
         attack::all_get_in(&test.cluster, &target, &attacks(test, &target).await).await;
         let over_the_bridge = from_the_bridge(&test.cluster, &target, HTTP).await;
         let tried = attack::try_all(&test.cluster, &over_the_bridge).await;
-        assert!(tried.iter().any(|one| one.made.outcome.got_in()), "one interface leads to the pod: {tried:?}");
+        assert!(
+            tried.iter().any(|one| one.made.outcome.got_in()),
+            "one interface leads to the pod: {tried:?}"
+        );
 
         test.cluster.apply(&lock::echo_trust(&test.namespace, NAME)).await;
         lock::keyed(&test.cluster, &scene::key(&test.namespace)).await;

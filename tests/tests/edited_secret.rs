@@ -40,7 +40,8 @@ fn is_refused_to_a_user_with_the_role_edit() {
         let secrets: Api<Secret> = editor.api(&test.namespace);
         secrets.delete(&secret, &DeleteParams::default()).await.expect_err("nor may it be deleted");
         let mut planted = own.clone();
-        planted["metadata"] = json!({"namespace": test.namespace, "name": "postern-planted", "labels": label()});
+        planted["metadata"] =
+            json!({"namespace": test.namespace, "name": "postern-planted", "labels": label()});
         editor.try_create(&planted).await.expect_err("nor may one be planted");
         // Who may write a lock decides everything, so that is another right.
         let loose = lock::trust(&test.namespace, "loose", "loose");

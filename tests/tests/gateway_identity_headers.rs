@@ -25,7 +25,10 @@ fn forged_ones_do_not_arrive() {
         let unguarded = echo.target(&test.cluster).await;
         let plain = attack::attempt(unguarded.address(), HTTP, None, forged(false));
         let seen = seen(test, plain).await;
-        assert!(seen.headers.iter().any(|(_, value)| value.contains("forged")), "without a lock they do: {seen:?}");
+        assert!(
+            seen.headers.iter().any(|(_, value)| value.contains("forged")),
+            "without a lock they do: {seen:?}"
+        );
 
         let scene = Scene::guarded(test).await;
         let gateway = scene.gateway(test).await;

@@ -3,7 +3,9 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use postern_config::layout::{CONFIG_PATH, CONFIG_VOLUME, REDIRECT_CONTAINER, SIDECAR_CONTAINER, SIDECAR_UID};
+use postern_config::layout::{
+    CONFIG_PATH, CONFIG_VOLUME, REDIRECT_CONTAINER, SIDECAR_CONTAINER, SIDECAR_UID,
+};
 use postern_tests::scene::{NAME, Scene};
 use postern_tests::workload::ECHO_IMAGE;
 use postern_tests::{Sharing, lock, run};
@@ -16,7 +18,9 @@ fn the_sidecars_image_stays() {
         let api: Api<Pod> = test.cluster.api(&test.namespace);
         let patch = async |patch: Value| {
             let params = PatchParams::default();
-            api.patch(&scene.target.pod, &params, &Patch::Strategic(patch)).await.map_err(|error| error.to_string())
+            api.patch(&scene.target.pod, &params, &Patch::Strategic(patch))
+                .await
+                .map_err(|error| error.to_string())
         };
         for container in [REDIRECT_CONTAINER, SIDECAR_CONTAINER] {
             let image = json!({"spec": {"initContainers": [{"name": container, "image": ECHO_IMAGE}]}});
@@ -26,7 +30,9 @@ fn the_sidecars_image_stays() {
         // The application's own image is its owner's, who may change it as before.
         let own = json!({"spec": {"containers": [{"name": "echo", "image": format!("{ECHO_IMAGE}-other")}]}});
         patch(own).await.expect("the application's image");
-        patch(json!({"spec": {"containers": [{"name": "echo", "image": ECHO_IMAGE}]}})).await.expect("and back");
+        patch(json!({"spec": {"containers": [{"name": "echo", "image": ECHO_IMAGE}]}}))
+            .await
+            .expect("and back");
 
         for (what, container) in [
             ("the sidecar's user", json!({"securityContext": {"runAsUser": SIDECAR_UID}})),
@@ -39,7 +45,8 @@ fn the_sidecars_image_stays() {
             container["image"] = ECHO_IMAGE.into();
             let body = json!({"spec": {"ephemeralContainers": [container]}});
             let params = PatchParams::default();
-            let refused = api.patch_ephemeral_containers(&scene.target.pod, &params, &Patch::Strategic(body)).await;
+            let refused =
+                api.patch_ephemeral_containers(&scene.target.pod, &params, &Patch::Strategic(body)).await;
             let message = refused.expect_err(what).to_string();
             assert!(message.contains("postern"), "{what}: {message}");
         }

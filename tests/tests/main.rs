@@ -1,4 +1,11 @@
 //! Postern on real pods. Each file is named after the behaviour that it shows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "panicking is how a test fails"
+)]
 
 mod api_server_restarted;
 mod bad_resources;

@@ -27,7 +27,8 @@ fn traffic_flows_and_admission_holds() {
         assert!(message.contains("postern"), "the refusal names who refuses: {message}");
         // By hand, for a trust that asks for less.
         let mut by_hand = injected_for_weak;
-        by_hand["metadata"] = json!({"namespace": test.namespace, "name": "by-hand", "labels": {"app": NAME}});
+        by_hand["metadata"] =
+            json!({"namespace": test.namespace, "name": "by-hand", "labels": {"app": NAME}});
         let refused = test.cluster.try_create(&by_hand).await;
         let message = refused.expect_err("a pod injected for another trust must not start under this one");
         assert!(message.contains("postern"), "the refusal names who refuses: {message}");

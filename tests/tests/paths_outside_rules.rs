@@ -13,7 +13,9 @@ fn are_refused_through_the_gateway() {
     run(Sharing::Shared, async |test| {
         let scene = scene(test).await;
         let gateway = scene.gateway(test).await;
-        for (method, path) in [("GET", "/orders"), ("GET", "/orders/1"), ("GET", "/orders?a=/admin"), ("POST", "/new")] {
+        for (method, path) in
+            [("GET", "/orders"), ("GET", "/orders/1"), ("GET", "/orders?a=/admin"), ("POST", "/new")]
+        {
             let made = gateway.call(test, gateway.request(method, path, &[])).await;
             assert_eq!(made.outcome.status(), Some(200), "{method} {path}: {:?}", made.outcome);
         }
@@ -64,7 +66,11 @@ fn are_refused_however_they_are_spelt() {
             ("GET http://a.example.com/orders HTTP/1.1\r\nHost: orders.example.com", 0, ""),
             ("CONNECT orders.example.com:80 HTTP/1.1\r\nHost: orders.example.com:80", 405, "ConnectRefused"),
             ("GET /orders HTTP/1.1\r\nHost : orders.example.com", 400, ""),
-            ("GET /orders HTTP/1.1\r\nHost: orders.example.com\r\nContent-Length: 0\r\nTransfer-Encoding: chunked", 400, ""),
+            (
+                "GET /orders HTTP/1.1\r\nHost: orders.example.com\r\nContent-Length: 0\r\nTransfer-Encoding: chunked",
+                400,
+                "",
+            ),
         ] {
             let bytes = Payload::Bytes { text: format!("{line}\r\nConnection: close\r\n\r\n") };
             let attempt = Attempt { payload: bytes.clone(), ..key.clone() };
@@ -74,7 +80,12 @@ fn are_refused_however_they_are_spelt() {
             let outcome = &tried[0].made.outcome;
             if refused == 200 {
                 assert_eq!(outcome.status(), Some(200), "{line:?}: {outcome:?}");
-                assert_eq!(tried[1].made.outcome.status(), Some(200), "{line:?}: {:?}", tried[1].made.outcome);
+                assert_eq!(
+                    tried[1].made.outcome.status(),
+                    Some(200),
+                    "{line:?}: {:?}",
+                    tried[1].made.outcome
+                );
                 continue;
             }
             assert!(!matches!(outcome.status(), Some(200)), "{line:?}: {outcome:?}");
@@ -84,7 +95,11 @@ fn are_refused_however_they_are_spelt() {
             assert!(format!("{outcome:?}").contains(code), "{line:?} expects {code}: {outcome:?}");
         }
         let after = scene.target.hits(&test.cluster).await;
-        assert_eq!(after.http_requests - before.http_requests, 1, "only the first of these reached the application");
+        assert_eq!(
+            after.http_requests - before.http_requests,
+            1,
+            "only the first of these reached the application"
+        );
     });
 }
 

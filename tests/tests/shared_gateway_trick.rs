@@ -13,7 +13,8 @@ fn the_key_of_one_route_does_not_open_another_backend() {
         victim.deploy(&test.cluster).await;
         let address = victim.target(&test.cluster).await.service[0].clone();
         let own = Scene::guarded_in(test, &theirs).await;
-        let mounted = format!("/etc/postern/{}", output_name(install::EDGE.0, &(theirs.clone(), NAME.to_owned())));
+        let mounted =
+            format!("/etc/postern/{}", output_name(install::EDGE.0, &(theirs.clone(), NAME.to_owned())));
         let trick = format!(
             "    location /plain/ {{ proxy_pass http://{address}:{SERVICE_HTTP}; }}
     location /trick/ {{
