@@ -105,12 +105,11 @@ impl Store {
             AuthorityKind::Backends => BACKENDS_SECRET,
             AuthorityKind::Callers => CALLERS_SECRET,
         };
-        let secret = match self.read(name).await? {
-            Some(secret) => secret,
-            None => {
-                let new = Authority::generate(kind, now).map_err(|source| self.pki(name, source))?;
-                self.create(tls_secret(name, new.cert_pem(), &new.key_pem()), name).await?
-            }
+        let secret = if let Some(secret) = self.read(name).await? {
+            secret
+        } else {
+            let new = Authority::generate(kind, now).map_err(|source| self.pki(name, source))?;
+            self.create(tls_secret(name, new.cert_pem(), &new.key_pem()), name).await?
         };
         let secret = Owned(secret);
         Authority::from_pem(&secret.text(CERTIFICATE), &secret.text(PRIVATE_KEY))
@@ -123,12 +122,11 @@ impl Store {
     /// See [`StoreError`].
     pub async fn signing_key(&self) -> Result<Signer, StoreError> {
         let name = SIGNING_SECRET;
-        let secret = match self.read(name).await? {
-            Some(secret) => secret,
-            None => {
-                let new = Signer::generate().map_err(|_| self.pki(name, PkiError::Randomness))?;
-                self.create(secret(name, "Opaque", [(SIGNING_KEY, new.to_vec())]), name).await?
-            }
+        let secret = if let Some(secret) = self.read(name).await? {
+            secret
+        } else {
+            let new = Signer::generate().map_err(|_| self.pki(name, PkiError::Randomness))?;
+            self.create(secret(name, "Opaque", [(SIGNING_KEY, new.to_vec())]), name).await?
         };
         let secret = Owned(secret);
         Signer::from_pkcs8(secret.bytes(SIGNING_KEY)).map_err(|error| self.unreadable(name, &error))

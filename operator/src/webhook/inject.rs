@@ -89,7 +89,7 @@ impl Injector {
         )?;
         let sealed = record.seal(&self.signer).map_err(|error| Refusal::Record(error.to_string()))?;
         annotate(&mut pod, sealed)?;
-        self.insert(&mut pod, &spec, &self.injection(namespace, &trust))?;
+        insert(&mut pod, &spec, &self.injection(namespace, &trust))?;
         Ok(Injected::Guarded { trust, pod })
     }
 
@@ -110,29 +110,29 @@ impl Injector {
         let record = PodRecord::open(annotation, &self.verify_keys).ok()?;
         (record.namespace == namespace && record.pod == name_of(pod)).then_some(record)
     }
+}
 
-    /// Containers and volumes. What has a reserved name is overwritten, wherever it stands, unless it is as it
-    /// should be but for what other admission controllers may change.
-    fn insert(&self, pod: &mut Value, typed: &PodSpec, spec: &InjectionSpec) -> Result<(), Refusal> {
-        let existing = typed.init_containers.as_deref().unwrap_or_default();
-        let expected = spec.containers();
-        let in_place = existing.iter().zip(&expected).filter(|(a, b)| Accepted::unchanged(a, b)).count();
-        if in_place < expected.len() {
-            let others = take(pod, "initContainers")?;
-            let others = others.into_iter().filter(|container| !injected_container(name(container)));
-            let ours = expected.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
-            put(pod, "initContainers", ours.into_iter().chain(others).collect())?;
-        }
-        let volumes = spec.volumes();
-        let present = typed.volumes.as_deref().unwrap_or_default();
-        if !volumes.iter().all(|volume| present.contains(volume)) {
-            let others = take(pod, "volumes")?;
-            let others = others.into_iter().filter(|volume| !injected_volume(name(volume)));
-            let ours = volumes.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
-            put(pod, "volumes", others.chain(ours).collect())?;
-        }
-        Ok(())
+/// Containers and volumes. What has a reserved name is overwritten, wherever it stands, unless it is as it
+/// should be but for what other admission controllers may change.
+fn insert(pod: &mut Value, typed: &PodSpec, spec: &InjectionSpec) -> Result<(), Refusal> {
+    let existing = typed.init_containers.as_deref().unwrap_or_default();
+    let expected = spec.containers();
+    let in_place = existing.iter().zip(&expected).filter(|(a, b)| Accepted::unchanged(a, b)).count();
+    if in_place < expected.len() {
+        let others = take(pod, "initContainers")?;
+        let others = others.into_iter().filter(|container| !injected_container(name(container)));
+        let ours = expected.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+        put(pod, "initContainers", ours.into_iter().chain(others).collect())?;
     }
+    let volumes = spec.volumes();
+    let present = typed.volumes.as_deref().unwrap_or_default();
+    if !volumes.iter().all(|volume| present.contains(volume)) {
+        let others = take(pod, "volumes")?;
+        let others = others.into_iter().filter(|volume| !injected_volume(name(volume)));
+        let ours = volumes.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+        put(pod, "volumes", others.chain(ours).collect())?;
+    }
+    Ok(())
 }
 
 /// The name, or the prefix of the name that the API server has yet to choose.

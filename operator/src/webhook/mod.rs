@@ -15,6 +15,9 @@ pub mod review;
 pub mod select;
 pub mod server;
 
+#[cfg(test)]
+mod api_server;
+
 use crate::injection::forbidden::Forbidden;
 
 /// Why a pod that a lock selects can't be injected. The text is what its creator reads.

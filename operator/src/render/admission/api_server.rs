@@ -112,8 +112,8 @@ impl Cluster {
 /// Expected: `Ok`, or what the refusal says.
 type Expected = Result<(), &'static str>;
 
-fn check(failures: &mut Vec<String>, case: &str, actual: Result<(), String>, expected: Expected) {
-    let agree = match (&actual, &expected) {
+fn check(failures: &mut Vec<String>, case: &str, actual: &Result<(), String>, expected: Expected) {
+    let agree = match (actual, &expected) {
         (Ok(()), Ok(())) => true,
         (Err(message), Err(part)) => message.contains(part) && message.contains("ValidatingAdmissionPolicy"),
         _ => false,
@@ -146,6 +146,7 @@ async fn api_server_refuses_what_the_policy_refuses_and_nothing_else() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+#[allow(clippy::too_many_lines)] // one table
 async fn creations(cluster: &Cluster, failures: &mut Vec<String>) {
     let good = cluster.pod("new", "orders");
     let (r, s, app) = ("/spec/initContainers/0", "/spec/initContainers/1", "/spec/containers/0");
@@ -290,7 +291,7 @@ async fn creations(cluster: &Cluster, failures: &mut Vec<String>) {
         ),
         ("not selected", with(cluster.plain("new"), "/metadata/labels/app", json!("carts")), Ok(())),
     ] {
-        check(failures, case, cluster.create(&pod, true).await, expected);
+        check(failures, case, &cluster.create(&pod, true).await, expected);
     }
 }
 
@@ -344,7 +345,7 @@ async fn updates(cluster: &Cluster, failures: &mut Vec<String>) {
             Ok(()),
         ),
     ] {
-        check(failures, case, cluster.patch(pod, subresource, &patch).await, expected);
+        check(failures, case, &cluster.patch(pod, subresource, &patch).await, expected);
     }
 }
 
@@ -376,6 +377,6 @@ async fn ephemeral_containers(cluster: &Cluster, failures: &mut Vec<String>) {
         container.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let patch = json!({"spec": {"ephemeralContainers": [container]}});
         let case = format!("ephemeral container: {case}");
-        check(failures, &case, cluster.patch("guarded", "ephemeralcontainers", &patch).await, expected);
+        check(failures, &case, &cluster.patch("guarded", "ephemeralcontainers", &patch).await, expected);
     }
 }

@@ -1,5 +1,7 @@
 //! Literals of the Common Expression Language.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 /// A string: single quotes, with everything escaped that would end it.
@@ -9,7 +11,8 @@ pub fn string(text: &str) -> String {
         match character {
             '\'' | '\\' => literal.extend(['\\', character]),
             control if control.is_control() => {
-                literal.push_str(&format!("\\U{:08x}", u32::from(control)));
+                // Writing to a String cannot fail.
+                let _ = write!(literal, "\\U{:08x}", u32::from(control));
             }
             other => literal.push(other),
         }

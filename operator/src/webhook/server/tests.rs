@@ -26,8 +26,8 @@ async fn start() -> Running {
     let authority = Authority::generate(AuthorityKind::Backends, jiff::Timestamp::now()).unwrap();
     let key = Arc::new(CurrentKey::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let observed = Arc::clone(&seen);
-    let observer: Observer = Arc::new(move |verdict| observed.lock().unwrap().push(verdict));
+    let told = Arc::clone(&seen);
+    let observer: Observer = Arc::new(move |verdict| told.lock().unwrap().push(verdict));
     let address = "127.0.0.1:0".parse().unwrap();
     let server = Server::bind(address, Arc::clone(&key), reviewer(), observer).await.unwrap();
     let address = server.local_addr().unwrap();
