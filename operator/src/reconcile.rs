@@ -180,11 +180,15 @@ impl Reconciler {
         self.proofs.show(&self.client, &plan.key, admission, &policy, changed).await
     }
 
-    /// Asks the pods that have not yet said that they have the present configuration, and judges them.
-    async fn acknowledge(&self, found: &Found, outcome: &Outcome, written: bool) -> crate::plan::PodsPlan {
+    /// Asks the pods that have not yet said that they have the present configuration, and judges them. Returns
+    /// whether the last of them has said so just now.
+    async fn acknowledge(&self, found: &Found, outcome: &mut Outcome, written: bool) -> bool {
         let mut inputs = found.inputs.clone();
         let key = &inputs.key;
-        let Ok(Some(hash)) = &outcome.lock_secret else { return pods::judge(&inputs, None) };
+        let Ok(Some(hash)) = &outcome.lock_secret else {
+            outcome.pods = pods::judge(&inputs, None);
+            return false;
+        };
         if written {
             self.patience.begin(key);
         }
