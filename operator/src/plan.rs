@@ -162,7 +162,7 @@ pub struct RoutePlan {
     pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// Empty: it is in the policy. Refusals of one gateway are in [`KeyPlan::refusals`].
+    /// Empty: the route itself makes sense. Refusals of one gateway are in [`KeyPlan::refusals`].
     pub refusals: Vec<Refusal>,
     /// Where it leads, if that could be resolved.
     pub backend: Option<BackendPlan>,
@@ -180,6 +180,11 @@ impl RoutePlan {
     /// Whether the route itself is accepted and resolved.
     pub fn holds(&self) -> bool {
         self.refusals.is_empty()
+    }
+
+    /// Whether some gateway is let in by it: then it is in the policy.
+    pub fn attached(&self) -> bool {
+        self.holds() && self.keys.iter().any(|key| key.action.leaf().is_some())
     }
 }
 

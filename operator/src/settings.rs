@@ -193,9 +193,12 @@ pub(crate) fn is_dns_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// RFC 1123 name, lower case, without a dot at its end.
+/// RFC 1123 name, lower case, without a dot at its end, and no address: its last label begins with a letter.
 pub(crate) fn is_dns_name(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_dns_label)
+    let top_level = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253
+        && text.split('.').all(is_dns_label)
+        && top_level.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
 /// A DNS name, or `*.` and one.

@@ -47,7 +47,8 @@ fn every_case_yields_what_its_golden_file_says() {
         let expected = std::fs::read_to_string(&output).unwrap_or_default();
         if expected != actual {
             let diff = TextDiff::from_lines(&expected, &actual);
-            failures += &format!("{name}:\n{}\n", diff.unified_diff().context_radius(3).header("expected", "actual"));
+            failures +=
+                &format!("{name}:\n{}\n", diff.unified_diff().context_radius(3).header("expected", "actual"));
         }
     }
     assert!(failures.is_empty(), "{failures}\nPOSTERN_UPDATE_GOLDEN=1 accepts what is printed as actual");

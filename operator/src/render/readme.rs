@@ -18,12 +18,14 @@ pub fn nginx(id: &KeyId, backend: &BackendPlan) -> String {
     let (place, example) = match backend.protocol {
         Protocol::HTTP => (
             "the `location` whose requests are to go there",
-            format!("    location / {{\n        include {mount}/{glob};\n    }}"),
+            format!(
+                "    location / {{\n        root /var/empty;  # 404 once the route is deleted\n        include {mount}/{glob};\n    }}"
+            ),
         ),
         Protocol::TCP => (
             "a `server` of the `stream` block",
             format!(
-                "    stream {{\n        server {{\n            listen 9000;  # your choice\n            include {mount}/{glob};\n        }}\n    }}"
+                "    stream {{\n        server {{\n            listen 9000;  # your choice\n            return \"\";  # once the route is deleted; before the include, which takes its place\n            include {mount}/{glob};\n        }}\n    }}"
             ),
         ),
     };
@@ -38,7 +40,7 @@ In NGINX's pod, the Secret and the ConfigMap of this name together, both optiona
 NGINX from starting:
 
     volumes:
-      - name: {volume}
+      - name: {volume}  # any name of yours
         projected:
           sources:
             - secret:
@@ -60,8 +62,6 @@ NGINX from starting:
 In {place}, with the asterisk, so that a missing file is no error:
 
 {example}
-
-Without the file, the block does what else it says; leave it nothing else to say, and its requests end with 404.
 
 A gateway outside the cluster: put the three files of the Secret and {file} there by your own means, and in
 `proxy_pass` write the address by which it reaches the Service.

@@ -35,7 +35,7 @@ pub fn trust(plan: &Plan, material: &Material, outcome: &Outcome) -> Option<Back
             guarded: Some(format!("{}/{}", pods.guarded(), pods.selected())),
         }),
         config_hash: outcome.lock_secret.clone().ok().flatten(),
-        attached_routes: i32::try_from(plan.routes.iter().filter(|route| route.holds()).count()).ok(),
+        attached_routes: i32::try_from(plan.routes.iter().filter(|route| route.attached()).count()).ok(),
         pods: Some(pods_status(pods)),
         ports: ports(lock),
         certificates: material.server.iter().map(|leaf| certificate(&leaf.facts)).collect(),

@@ -205,20 +205,27 @@ pub fn route(plan: &Plan, route: &RoutePlan, outcome: &Outcome) -> Vec<Verdict> 
     let parts = vec![accepted, resolved];
     let mut ready = sum(&parts, "the gateways hold their keys, and the lock that they fit is Ready");
     if ready.status == Some(true) {
-        let unready = gateways.iter().find_map(|(key, verdicts)| {
-            verdicts.iter().find(|verdict| verdict.status != Some(true)).map(|verdict| (key, verdict))
-        });
-        let lock_ready =
-            lock(plan, outcome).into_iter().find(|verdict| verdict.condition == ConditionType::Ready);
-        if let Some((key, verdict)) = unready {
+        let lock = lock(plan, outcome).into_iter().find(|verdict| verdict.condition == ConditionType::Ready);
+        let unready = lock.filter(|lock| lock.status != Some(true)).map(|lock| trust_not_ready(plan, &lock));
+        let gateway = gateways.iter().find_map(|(key, verdicts)| {
+            let verdict = verdicts.iter().find(|verdict| verdict.status != Some(true))?;
             let message = format!("gateway {}: {}", key.id.gateway, verdict.message);
-            ready = Verdict::bad(ConditionType::Ready, Reason::GatewayNotReady, message);
-        } else if let Some(lock) = lock_ready.filter(|lock| lock.status != Some(true)) {
-            let message = format!("BackendTrust {} is not Ready: {}", plan.key.name, lock.message);
-            ready = Verdict::new(ConditionType::Ready, lock.status, Reason::TrustNotReady, message);
-        }
+            Some(Verdict::bad(ConditionType::Ready, Reason::GatewayNotReady, message))
+        });
+        // A lock that is refused as a whole is the cause of what is wrong with the gateways.
+        let refused = plan.lock.present().is_some_and(|lock| lock.closed) || plan.bundle.is_none();
+        let first = if refused { unready.or(gateway) } else { gateway.or(unready) };
+        ready = first.unwrap_or(ready);
     }
     parts.into_iter().chain([ready]).collect()
+}
+
+fn trust_not_ready(plan: &Plan, lock: &Verdict) -> Verdict {
+    let message = format!(
+        "BackendTrust {} is not Ready, with reason {}: see its conditions (kubectl describe bt {} -n {})",
+        plan.key.name, lock.reason, plan.key.name, plan.key.namespace
+    );
+    Verdict::new(ConditionType::Ready, lock.status, Reason::TrustNotReady, message)
 }
 
 /// A route that none of its gateways takes is of no use, so it is not accepted itself.
@@ -255,13 +262,15 @@ fn key_programmed(plan: &Plan, route: &RoutePlan, key: &KeyPlan, outcome: &Outco
             pending("the gateway has no key for this route: see the other conditions".to_owned())
         }
         (KeyAction::Leave, _) => {
-            let cause = if route.holds() {
-                format!("BackendTrust {} is not accepted", plan.key.name)
+            let cause = if !key.refusals.is_empty() {
+                format!("gateway {} can't take this route", key.id.gateway)
+            } else if route.holds() {
+                format!("the lock of BackendTrust {} is not in force", plan.key.name)
             } else {
                 "the route is not accepted or not resolved".to_owned()
             };
             pending(format!(
-                "{cause}, so no pod lets this key in, and nothing new is written for the gateway: see the other conditions"
+                "{cause}, so no pod lets its key in and nothing is written: see the other conditions"
             ))
         }
         (KeyAction::Write(_) | KeyAction::Renew(_), None) => pending(format!(

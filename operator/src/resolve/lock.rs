@@ -46,7 +46,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         pod_ports: &pod_ports,
         lock_ports: &lock_ports,
         further_names: &further_names,
-        closed,
+        closed: closed || !objections.writable,
         clock,
         published: Published::new(inputs),
     };
@@ -126,6 +126,10 @@ impl Objections {
             Ok(selector) => this.selector = Some(selector),
             Err(message) => this.close(Reason::LockNotPossible, message),
         }
+        if let Some(refusal) = routes::too_long("BackendTrust", &inputs.key.name) {
+            this.writable = false;
+            this.close(refusal.reason, refusal.message);
+        }
         if settings.is_reserved_namespace(namespace) {
             this.writable = false;
             this.close(
@@ -168,9 +172,9 @@ impl Objections {
                 ConditionType::Armed,
                 Reason::AdmissionNotReady,
                 format!(
-                    "a ValidatingAdmissionPolicy or its Binding for this lock exists and is not Postern's (its name begins \
-                     with {}.{namespace}, and it has no label app.kubernetes.io/managed-by: postern), so it was left \
-                     alone: delete it",
+                    "ValidatingAdmissionPolicy {0}.{namespace}.postern.dev, or the ValidatingAdmissionPolicyBinding of that \
+                     name, exists and is not Postern's (it has no label app.kubernetes.io/managed-by: postern), so it was \
+                     left alone, and the API server doesn't refuse unguarded pods: delete it",
                     inputs.key.name
                 ),
             ));
@@ -260,7 +264,7 @@ fn port_plans(lock_ports: &LockPorts, routes: &[RoutePlan], pods: &PodPorts) -> 
         };
         plans.insert(entry.port.clone(), plan(&entry.port, protocol, entry.open.clone()));
     }
-    for route in routes.iter().filter(|route| route.holds()) {
+    for route in routes.iter().filter(|route| route.attached()) {
         let Some(backend) = &route.backend else { continue };
         let entry =
             plans.entry(backend.port.clone()).or_insert_with(|| plan(&backend.port, backend.protocol, None));

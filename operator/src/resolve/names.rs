@@ -44,7 +44,7 @@ fn objection(settings: &Settings, name: &str) -> Option<&'static str> {
             "is a wildcard: name each host, since a certificate for all of a domain would let one backend pose as another",
         )
     } else if !is_dns_name(name) {
-        Some("is no DNS name: use lower-case letters, digits, `-` and dots")
+        Some("is no DNS name: use lower-case letters, digits, `-` and dots, and no address")
     } else if below("svc") || below(&format!("svc.{}", settings.cluster_domain)) {
         Some(
             "is a name of the cluster's Services: leave it out, those of the routes' Services are in the certificate by themselves",

@@ -37,7 +37,7 @@ fn port(plan: &PortPlan) -> Port {
 }
 
 fn route(namespace: &str, plan: &RoutePlan) -> Option<Route> {
-    let backend = plan.backend.as_ref().filter(|_| plan.holds())?;
+    let backend = plan.backend.as_ref().filter(|_| plan.attached())?;
     let mut callers: Vec<_> = written(plan).map(|key| caller(key.identity.clone())).collect();
     callers.sort_by(|a, b| a.identity.cmp(&b.identity));
     Some(Route {

@@ -190,9 +190,10 @@ pub fn reserved(port: &PortRef, pods: &PodPorts) -> Option<Refusal> {
         ConditionType::Accepted,
         Reason::LockNotPossible,
         format!(
-            "port {} is {own}, which is one of the sidecar's own (15100, 15110, 15120, 15130): let the application \
-             listen on another port",
-            show(port)
+            "container port {}{} is one of the sidecar's own (15100, 15110, 15120, 15130): let the application listen \
+             on another port",
+            show(port),
+            if *port == PortRef::Number(*own) { String::new() } else { format!(" ({own})") },
         ),
     ))
 }
@@ -200,13 +201,16 @@ pub fn reserved(port: &PortRef, pods: &PodPorts) -> Option<Refusal> {
 fn duplicate(entry: &LockPort, twin: &LockPort, pods: &PodPorts) -> Refusal {
     let (first, second) = if entry.port <= twin.port { (entry, twin) } else { (twin, entry) };
     let message = if first.port == second.port {
-        format!("ports lists {} twice, so it stays closed: keep one entry", show(&first.port))
+        format!(
+            "ports lists {} twice: it stays closed until one of the two entries is gone",
+            show(&first.port)
+        )
     } else {
         let number =
             pods.numbers(&second.port).keys().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         format!(
-            "ports lists {} and {}, and the pods name {number} so: both mean one port, which stays closed; keep one \
-             of the two entries",
+            "ports lists {} and {}, which are one container port ({number}): it stays closed until one of the two entries \
+             is gone",
             show(&first.port),
             show(&second.port),
         )

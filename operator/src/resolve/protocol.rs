@@ -14,8 +14,8 @@ pub enum Hint {
     Unsupported(&'static str),
 }
 
-const H2C: &str = "HTTP/2 without TLS, to which the sidecar doesn't translate";
-const TLS: &str = "TLS of its own, inside which the sidecar can't look";
+const H2C: &str = "HTTP/2 without TLS, as gRPC does, which the sidecar can't forward as HTTP";
+const TLS: &str = "TLS of its own, into which the sidecar can't look";
 
 /// From `appProtocol` (KEP-1422; IANA names and `kubernetes.io/` ones), else from the port's name.
 pub fn hint(app_protocol: Option<&str>, port_name: Option<&str>) -> Hint {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern_config::layout;
 use postern_config::policy::{PortRef, Protocol};
-use postern_crds::{ApiRoute, ConditionType, Reason};
+use postern_crds::{ApiRoute, ConditionType, Reason, limits};
 
 use k8s_openapi::api::core::v1::Service;
 
@@ -36,7 +36,8 @@ pub struct Site<'a> {
     pub lock_ports: &'a LockPorts,
     /// `spec.server.names`, judged.
     pub further_names: &'a [String],
-    /// The lock as a whole is refused: no route holds, and keys that exist stay as they are.
+    /// The lock as a whole is refused, or its Secret can't be written: no key is handed out, and those that exist stay as
+    /// they are.
     pub closed: bool,
     /// For the leaves.
     pub clock: Clock,
@@ -70,6 +71,7 @@ fn plan(
     again_at: &mut Option<jiff::Timestamp>,
 ) -> RoutePlan {
     let (rules, mut refusals) = rules::resolve(route);
+    refusals.extend(too_long("ApiRoute", name(route)));
     let backend = match backend(site, route, claims) {
         Ok(backend) => Some(backend),
         Err(refusal) => {
@@ -78,18 +80,18 @@ fn plan(
         }
     };
     let holds = refusals.is_empty() && !site.closed;
-    if let (true, Some(backend)) = (holds, &backend) {
-        let route = name(route).to_owned();
-        claims.push(Claim { port: backend.port.clone(), protocol: backend.protocol, route });
-    }
     let mut seen = BTreeSet::new();
-    let keys = route
+    let keys: Vec<_> = route
         .spec
         .gateways
         .iter()
         .filter(|gateway| seen.insert(gateway.name.as_str()))
         .map(|gateway| key(site, route, &gateway.name, backend.as_ref().filter(|_| holds), again_at))
         .collect();
+    if let Some(backend) = backend.as_ref().filter(|_| keys.iter().any(|key| key.action.leaf().is_some())) {
+        let route = name(route).to_owned();
+        claims.push(Claim { port: backend.port.clone(), protocol: backend.protocol, route });
+    }
     RoutePlan {
         name: name(route).to_owned(),
         uid: route.metadata.uid.clone().unwrap_or_default(),
@@ -101,6 +103,19 @@ fn plan(
         rules,
         keys,
     }
+}
+
+/// Refuses a name that doesn't fit into the names and labels of what is written for it.
+pub fn too_long(kind: &str, name: &str) -> Option<Refusal> {
+    (name.len() > limits::NAME).then(|| {
+        let message = format!(
+            "the name of {kind} {name} has {} characters, and the names and labels of what Postern writes for it have room \
+             for {}: give it a shorter one",
+            name.len(),
+            limits::NAME
+        );
+        accepted(Reason::LockNotPossible, message)
+    })
 }
 
 /// A route's `metadata.name`.
@@ -174,8 +189,8 @@ fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<P
         return Err(accepted(
             Reason::PortNotFound,
             format!(
-                "{what}, and BackendTrust {trust} doesn't make sense where it lists {refused}, so that port is closed: \
-                     see its condition Accepted"
+                "{what}, and the entry {refused} in ports of BackendTrust {trust} is refused, so that port is closed: see \
+                 the condition Accepted of the BackendTrust"
             ),
         ));
     }

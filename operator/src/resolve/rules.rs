@@ -77,17 +77,18 @@ fn path_objection(path: &str) -> Option<&'static str> {
 /// a backslash, a fragment, a percent sign or NUL to somebody.
 fn percent_objection(path: &str) -> Option<&'static str> {
     for part in path.split('%').skip(1) {
-        let upper = |digits: &&str| digits.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b));
-        let byte = part.get(..2).filter(upper).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte {
-            None => return Some("has a percent sign without two upper-case hexadecimal digits"),
-            Some(0..=0x1f | 0x7f | b'/' | b'\\' | b'#' | b'%') => {
-                return Some("has an encoded slash, backslash, `#`, percent sign or control character");
-            }
-            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
-                return Some("encodes a character that needs no encoding");
-            }
-            Some(_) => {}
+        let digits = part.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+            return Some("has a percent sign without two hexadecimal digits");
+        };
+        if byte < 0x20 || matches!(byte, 0x7f | b'/' | b'\\' | b'#' | b'%') {
+            return Some("has an encoded slash, backslash, `#`, percent sign or control character");
+        }
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            return Some("encodes a character that needs no encoding");
+        }
+        if digits.is_some_and(|digits| digits.bytes().any(|b| b.is_ascii_lowercase())) {
+            return Some("has lower-case hexadecimal digits after a percent sign: write them in upper case");
         }
     }
     None
@@ -127,6 +128,7 @@ mod tests {
             ("/.", false),
             ("/a%2Fb", false),
             ("/a%2fb", false),
+            ("/a%c3%a9", false),
             ("/a%5Cb", false),
             ("/a%25b", false),
             ("/a%00", false),

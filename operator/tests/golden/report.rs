@@ -3,8 +3,8 @@
 use postern_operator::inputs::KeyId;
 use postern_operator::plan::{KeyAction, LeafPlan, LeafSpec, LockState, Plan};
 use postern_operator::render::{KeyObjects, status};
-use postern_operator::resolve::conditions::Verdict;
 use postern_operator::resolve::conditions;
+use postern_operator::resolve::conditions::Verdict;
 use serde_json::{Value, json};
 
 use super::case::Step;
@@ -109,7 +109,8 @@ fn leaf(plan: &LeafPlan) -> String {
 /// The policy as it was sealed, pins included; where nothing was sealed, as it was planned.
 fn policy(look: &Look) -> Value {
     let data = look.objects.lock.as_ref().and_then(|lock| lock.secret.data.as_ref());
-    let payload = data.and_then(|data| data.get("bundle.json")).map(|bytes| bytes.0.clone()).unwrap_or_default();
+    let payload =
+        data.and_then(|data| data.get("bundle.json")).map(|bytes| bytes.0.clone()).unwrap_or_default();
     let bundle: Value = serde_json::from_slice(&payload).unwrap();
     let mut policy = bundle["content"]["policy"].clone();
     policy.as_object_mut().unwrap().remove("authorities");
@@ -165,7 +166,11 @@ fn statuses(look: &Look) -> Value {
 fn prune(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            if map.get("conditions").and_then(Value::as_array).is_some_and(|all| all.iter().any(Value::is_object)) {
+            if map
+                .get("conditions")
+                .and_then(Value::as_array)
+                .is_some_and(|all| all.iter().any(Value::is_object))
+            {
                 map.remove("conditions");
             }
             map.values_mut().for_each(prune);

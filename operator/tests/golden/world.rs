@@ -14,8 +14,8 @@ use postern_config::loaded::Loaded;
 use postern_config::signed::Signer;
 use postern_crds::backend_trust::Rotation;
 use postern_operator::inputs::{
-    Authorities, Existing, ExistingKey, Injection, Inputs, KeyId, KeySecret, Leaf, LeafFacts, LockKey, LockSecret,
-    PodFacts, SealedBundle,
+    Authorities, Existing, ExistingKey, Injection, Inputs, KeyId, KeySecret, Leaf, LeafFacts, LockKey,
+    LockSecret, PodFacts, SealedBundle,
 };
 use postern_operator::plan::{Armed, Failure, LeafSpec, Material, Outcome, Plan};
 use postern_operator::render::{self, Objects, gateway_secret};
@@ -31,9 +31,10 @@ use super::report;
 pub(crate) const PRIVATE: &str = "PRIVATE";
 
 /// What lies in the cluster.
+#[derive(Clone)]
 pub(crate) struct World {
     settings: Settings,
-    signer: Signer,
+    signer: Arc<Signer>,
     now: Timestamp,
     leaves: BTreeMap<String, Leaf>,
     lock_secret: Option<Secret>,
@@ -55,7 +56,7 @@ pub(crate) struct Look {
 
 impl World {
     pub(crate) fn new(case: &Case) -> Self {
-        let signer = Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap();
+        let signer = Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap());
         let gateways = match &case.setting.gateways {
             Some(gateways) => gateways.iter().map(gateway).collect(),
             None => vec![Gateway {
@@ -96,12 +97,14 @@ impl World {
         self.deleted.extend(step.delete.iter().cloned());
         self.requested_at = step.requested_at.or(self.requested_at);
         if step.new_signing_key {
-            self.signer = Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap();
+            self.signer = Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap());
             self.settings.verify_keys.insert(0, self.signer.verify_key());
         }
+        let deployed = self.deployed_hash();
+        self.acknowledge(deployed.as_ref(), &self.gather(case, step).pods, step);
         let look = self.look(case, step);
-        let settled = self.look(case, step);
-        self.assert_idle(&look, &settled);
+        let settled = self.clone().look(case, step);
+        assert_idle(&look, &settled);
         report::step(step, &look, case.setting.objects)
     }
 
@@ -112,7 +115,7 @@ impl World {
         let objects =
             render::render(&self.settings, &inputs.authorities, &plan, &material, &self.signer).unwrap();
         let outcome = self.apply(&plan, &objects);
-        self.acknowledge(&outcome, &inputs, step);
+        self.acknowledge(outcome.lock_secret.as_ref().unwrap().as_ref(), &inputs.pods, step);
         for pod in &mut inputs.pods {
             pod.loaded = self.loaded.get(&pod.name).cloned().filter(|_| !step.silent.contains(&pod.name));
         }
@@ -124,17 +127,19 @@ impl World {
     fn gather(&self, case: &Case, step: &Step) -> Inputs {
         let key = LockKey { namespace: case.setting.namespace.clone(), name: case.setting.trust.clone() };
         let there = |kind: &str, name: &str| !self.deleted.contains(&format!("{kind}/{name}"));
-        let trusts = case.trusts.iter().filter(|trust| there("BackendTrust", &trust.name_any())).map(|trust| {
-            let mut trust = trust.clone();
-            if let Some(at) = self.requested_at {
-                trust.spec.rotation = Some(Rotation { requested_at: Time(at) });
-            }
-            Arc::new(trust)
-        });
+        let trusts =
+            case.trusts.iter().filter(|trust| there("BackendTrust", &trust.name_any())).map(|trust| {
+                let mut trust = trust.clone();
+                if let Some(at) = self.requested_at {
+                    trust.spec.rotation = Some(Rotation { requested_at: Time(at) });
+                }
+                Arc::new(trust)
+            });
         let (own, other_trusts): (Vec<_>, Vec<_>) = trusts.partition(|trust| trust.name_any() == key.name);
-        let routes = case.routes.iter().filter(|route| {
-            there("ApiRoute", &route.name_any()) && route.spec.trust_ref.name == key.name
-        });
+        let routes = case
+            .routes
+            .iter()
+            .filter(|route| there("ApiRoute", &route.name_any()) && route.spec.trust_ref.name == key.name);
         let pods = case.pods.iter().filter(|pod| there("Pod", &pod.name_any()));
         Inputs {
             now: self.now,
@@ -185,12 +190,13 @@ impl World {
         let payload = bytes(secret, layout::BUNDLE_KEY);
         let signature = text(secret, layout::BUNDLE_SIGNATURE_KEY);
         let current = &self.settings.verify_keys[..1];
-        let bundle = Bundle::open(&payload, &signature, &self.settings.verify_keys).ok().map(|bundle| SealedBundle {
-            bundle,
-            by_current_key: Bundle::open(&payload, &signature, current).is_ok(),
-            payload,
-            signature,
-        });
+        let bundle =
+            Bundle::open(&payload, &signature, &self.settings.verify_keys).ok().map(|bundle| SealedBundle {
+                bundle,
+                by_current_key: Bundle::open(&payload, &signature, current).is_ok(),
+                payload,
+                signature,
+            });
         Existing::Ours(LockSecret { leaf: self.leaf(secret, layout::CERTIFICATE_KEY), bundle })
     }
 
@@ -296,9 +302,9 @@ impl World {
     }
 
     /// Every pod behind the lock that is not silent loads what lies there.
-    fn acknowledge(&mut self, outcome: &Outcome, inputs: &Inputs, step: &Step) {
-        let Ok(Some(hash)) = &outcome.lock_secret else { return };
-        for pod in inputs.pods.iter().filter(|pod| pod.mounts_lock_secret && !pod.finished()) {
+    fn acknowledge(&mut self, hash: Option<&String>, pods: &[PodFacts], step: &Step) {
+        let Some(hash) = hash else { return };
+        for pod in pods.iter().filter(|pod| pod.mounts_lock_secret && !pod.finished()) {
             if step.silent.contains(&pod.name) || pod.ips.is_empty() {
                 continue;
             }
@@ -313,27 +319,36 @@ impl World {
         }
     }
 
-    /// The second look may go on with a rotation, since the pods have acknowledged by then; but what the first one
-    /// wrote and the second doesn't change must be the same bytes.
-    fn assert_idle(&self, first: &Look, second: &Look) {
-        let rotating = |look: &Look| {
-            let keys = look.plan.routes.iter().flat_map(|route| &route.keys);
-            keys.filter_map(|key| key.action.leaf()).any(|leaf| *leaf != postern_operator::plan::LeafPlan::Keep)
-        };
-        if rotating(second) {
-            assert!(rotating(first), "a second look starts what the first one didn't");
-            return;
-        }
-        let lock = |look: &Look| look.objects.lock.as_ref().map(|lock| lock.secret.clone());
-        assert_eq!(lock(first), lock(second), "the lock's Secret is written again");
-        let again = |look: &Look| {
-            let keys = look.objects.keys.iter();
-            keys.map(|(id, objects)| (id.clone(), objects.as_ref().ok().and_then(|key| key.config_map.clone())))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(again(first), again(second), "a ConfigMap is written again");
-        assert!(second.plan.remove.keys.is_empty(), "what was removed is removed again");
+    fn deployed_hash(&self) -> Option<String> {
+        let payload = bytes(self.lock_secret.as_ref()?, layout::BUNDLE_KEY);
+        let bundle: Bundle = serde_json::from_slice(&payload).unwrap();
+        Some(bundle.content.hash().unwrap())
     }
+}
+
+/// The second look may go on with a rotation, since the pods have acknowledged by then; but what the first one
+/// wrote and the second doesn't change must be the same bytes.
+fn assert_idle(first: &Look, second: &Look) {
+    let rotating = |look: &Look| {
+        let keys = look.plan.routes.iter().flat_map(|route| &route.keys);
+        keys.filter_map(|key| key.action.leaf())
+            .any(|leaf| *leaf != postern_operator::plan::LeafPlan::Keep)
+    };
+    if rotating(second) {
+        assert!(rotating(first), "a second look starts what the first one didn't");
+        return;
+    }
+    let lock = |look: &Look| look.objects.lock.as_ref().map(|lock| lock.secret.clone());
+    assert_eq!(lock(first), lock(second), "the lock's Secret is written again");
+    let again = |look: &Look| {
+        let keys = look.objects.keys.iter();
+        keys.map(|(id, objects)| {
+            (id.clone(), objects.as_ref().ok().map(|key| (key.secret.clone(), key.config_map.clone())))
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(again(first), again(second), "a key is written again");
+    assert!(second.plan.remove.keys.is_empty(), "what was removed is removed again");
 }
 
 fn gateway(setting: &GatewaySetting) -> Gateway {
@@ -343,7 +358,9 @@ fn gateway(setting: &GatewaySetting) -> Gateway {
         namespace: setting.namespace.clone(),
         allowed: match (&setting.selector, setting.closed) {
             (_, true) => AllowedNamespaces::None,
-            (Some(selector), false) => AllowedNamespaces::Selector(Selector::from_label_selector(selector).unwrap()),
+            (Some(selector), false) => {
+                AllowedNamespaces::Selector(Selector::from_label_selector(selector).unwrap())
+            }
             (None, false) => AllowedNamespaces::All,
         },
         hostnames: setting.hostnames.clone(),
@@ -351,7 +368,12 @@ fn gateway(setting: &GatewaySetting) -> Gateway {
 }
 
 fn bytes(secret: &Secret, key: &str) -> Vec<u8> {
-    secret.data.as_ref().and_then(|data| data.get(key)).map(|ByteString(bytes)| bytes.clone()).unwrap_or_default()
+    secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(key))
+        .map(|ByteString(bytes)| bytes.clone())
+        .unwrap_or_default()
 }
 
 fn text(secret: &Secret, key: &str) -> String {
