@@ -1,4 +1,4 @@
-//! The pods of a StatefulSet talk to each other on a port that is open, and on no other.
+//! The pods of a `StatefulSet` talk to each other on a port that is open, and on no other.
 
 use postern_echo::attempt::Payload;
 use postern_tests::attack::{self, Attack};
