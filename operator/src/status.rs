@@ -68,6 +68,8 @@ pub struct Changed {
     pub list: String,
     /// As it is now.
     pub condition: Condition,
+    /// It was not there before.
+    pub first: bool,
 }
 
 /// Sets each `lastTransitionTime`: kept where the status is the same as in `previous`, else `now`. Returns the
@@ -93,7 +95,8 @@ pub fn settle<K: HasStatus>(previous: &K::Status, next: &mut K::Status, now: Tim
                 _ => Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
             };
             if old.is_none_or(|old| (&old.status, &old.reason) != (&condition.status, &condition.reason)) {
-                changed.push(Changed { list: list.clone(), condition: condition.clone() });
+                let (list, condition, first) = (list.clone(), condition.clone(), old.is_none());
+                changed.push(Changed { list, condition, first });
             }
         }
     }
@@ -183,9 +186,8 @@ impl Reporter {
         Ok(true)
     }
 
-    /// An Event for each condition that is now false, and for Ready however it is.
     async fn tell(&self, about: &ObjectReference, changed: Vec<Changed>) {
-        for Changed { list, condition } in changed.into_iter().filter(is_worth_an_event) {
+        for Changed { list, condition, .. } in worth_an_event(changed) {
             let action = condition.type_.clone();
             let message = match list.as_str() {
                 "" => condition.message,
@@ -211,8 +213,25 @@ impl Reporter {
     }
 }
 
-fn is_worth_an_event(changed: &Changed) -> bool {
-    changed.condition.status == "False" || changed.condition.type_ == ConditionType::Ready.as_str()
+/// Conditions that are now false, and Ready however it is, unless it only repeats another. That a new lock is not
+/// yet armed, nor its pods guarded, is how each begins: there is an Event when that ends, or comes back.
+fn worth_an_event(changed: Vec<Changed>) -> Vec<Changed> {
+    let is = |one: &Changed, of: ConditionType| one.condition.type_ == of.as_str();
+    let about_the_spec =
+        |one: &Changed| is(one, ConditionType::Accepted) || is(one, ConditionType::ResolvedRefs);
+    let causes: Vec<String> = changed
+        .iter()
+        .filter(|one| !is(one, ConditionType::Ready) && one.condition.status == "False")
+        .map(|one| one.condition.reason.clone())
+        .collect();
+    changed
+        .into_iter()
+        .filter(|one| match one.condition.status.as_str() {
+            "False" if is(one, ConditionType::Ready) => !one.first && !causes.contains(&one.condition.reason),
+            "False" => !one.first || about_the_spec(one),
+            _ => is(one, ConditionType::Ready),
+        })
+        .collect()
 }
 
 fn latest<K: HasStatus>(written: &Mutex<Written<K::Status>>, object: &K) -> K::Status {

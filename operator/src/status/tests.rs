@@ -73,14 +73,28 @@ fn conditions_of_each_gateway_stand_for_themselves() {
 }
 
 #[test]
-fn events_are_for_what_is_wrong_and_for_ready() {
-    let worth = |type_, status| {
-        is_worth_an_event(&Changed { list: String::new(), condition: condition(type_, status, "R", 0) })
+fn events_are_for_what_is_wrong_and_for_ready_and_none_is_told_twice() {
+    let told = |changed: &[(&str, &str, &str, bool)]| {
+        let changed = changed.iter().map(|&(type_, status, reason, first)| Changed {
+            list: String::new(),
+            condition: condition(type_, status, reason, 0),
+            first,
+        });
+        worth_an_event(changed.collect()).iter().map(|one| one.condition.type_.clone()).collect::<Vec<_>>()
     };
-    assert!(worth("Armed", "False"));
-    assert!(worth("Ready", "True"));
-    assert!(worth("Ready", "Unknown"));
-    assert!(!worth("Armed", "True"));
+    assert_eq!(told(&[("Armed", "False", "AdmissionNotReady", false)]), ["Armed"]);
+    assert_eq!(told(&[("Armed", "False", "AdmissionNotReady", true)]), [""; 0]);
+    assert_eq!(told(&[("Armed", "True", "Armed", false), ("Ready", "True", "Ready", false)]), ["Ready"]);
+    assert_eq!(told(&[("Ready", "Unknown", "NoPods", true)]), ["Ready"]);
+    assert_eq!(
+        told(&[("Accepted", "False", "Conflicted", true), ("Ready", "False", "Conflicted", true)]),
+        ["Accepted"]
+    );
+    assert_eq!(
+        told(&[("Programmed", "False", "PodsOutdated", false), ("Ready", "False", "PodsOutdated", false)]),
+        ["Programmed"]
+    );
+    assert_eq!(told(&[("Ready", "False", "TrustNotReady", false)]), ["Ready"]);
 }
 
 #[test]
