@@ -42,7 +42,7 @@ pub struct KeyId {
 }
 
 impl KeyId {
-    /// Name of its Secret and of its ConfigMap. A gateway's name and a namespace hold no dot, so two keys never
+    /// Name of its Secret and of its `ConfigMap`. A gateway's name and a namespace hold no dot, so two keys never
     /// share one.
     pub fn object_name(&self) -> String {
         format!("{}.{}.{}", self.gateway, self.namespace, self.route)
@@ -199,7 +199,7 @@ pub struct ExistingKey {
     pub namespace: String,
     /// The Secret.
     pub secret: Existing<KeySecret>,
-    /// The ConfigMap's data.
+    /// The `ConfigMap`'s data.
     pub config_map: Existing<BTreeMap<String, String>>,
 }
 

@@ -6,6 +6,7 @@
 
 mod material;
 mod outcome;
+mod pods;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,12 +16,13 @@ use jiff::{SignedDuration, Timestamp};
 use postern_config::policy::{Policy, PortRef, Protocol, Rule};
 use postern_crds::{ConditionType, Reason};
 
-use crate::inputs::{KeyId, LockKey, Owner, SealedBundle, SubjectName};
+use crate::inputs::{KeyId, LockKey, SealedBundle, SubjectName};
 use crate::resolve::selectors::Selector;
 use crate::settings::Flavour;
 
 pub use material::{KeyMaterial, Material};
 pub use outcome::{Armed, Failure, Outcome};
+pub use pods::{PodPlan, PodState, PodsPlan};
 
 /// Why an object is not accepted, or a reference of it not resolved. The message names the object, the cause,
 /// and what to do.
@@ -226,12 +228,12 @@ pub struct KeyPlan {
     pub action: KeyAction,
 }
 
-/// What happens to one key's Secret and ConfigMap.
+/// What happens to one key's Secret and `ConfigMap`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAction {
     /// Both are written.
     Write(LeafPlan),
-    /// The Secret is written, the ConfigMap stays as it is: the lock is orphaned.
+    /// The Secret is written, the `ConfigMap` stays as it is: the lock is orphaned.
     Renew(LeafPlan),
     /// Both stay as they are, for example while the Service is missing. The sidecars let nobody in by this key.
     Leave,
@@ -318,96 +320,6 @@ impl fmt::Display for IssueReason {
             Self::Expiring => "the old one had a third of its life left",
             Self::Requested => "rotation.requestedAt asked for it",
         })
-    }
-}
-
-/// The selected pods, judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodsPlan {
-    /// By name. Pods that ended are not among them.
-    pub pods: Vec<PodPlan>,
-    /// Pods that the selector selects but that belong to an older lock: pod and lock.
-    pub lost: Vec<(String, String)>,
-}
-
-/// One selected pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodPlan {
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
-    /// Who controls it.
-    pub owner: Option<Owner>,
-    /// How it stands.
-    pub state: PodState,
-}
-
-/// How one selected pod stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PodState {
-    /// Behind the lock, with the configuration asked for, by its own word.
-    Current,
-    /// Behind the lock, which has not yet loaded the configuration (its last good one stays in force).
-    Outdated {
-        /// What its sidecar says against the newest files, or why it can't be asked.
-        why: String,
-    },
-    /// It runs without the lock.
-    Unguarded {
-        /// Why, in words.
-        why: String,
-        /// It was created after the lock was armed, so it slipped in: it is evicted at once.
-        slipped_in: bool,
-    },
-    /// It runs without the lock and can't be injected at all: host network, Windows, a mirror pod.
-    Unprotectable {
-        /// Why, in words.
-        why: String,
-    },
-    /// Injected, but no container has started yet: it accepts nothing, and is not waited for.
-    Starting,
-    /// Behind the lock and going: neither counted as current nor waited for.
-    Leaving,
-}
-
-impl PodsPlan {
-    /// Selected pods that have not ended.
-    pub fn selected(&self) -> usize {
-        self.pods.len()
-    }
-
-    /// Those behind the lock.
-    pub fn guarded(&self) -> usize {
-        self.pods.iter().filter(|pod| pod.state.guarded()).count()
-    }
-
-    /// Those that loaded the configuration.
-    pub fn current(&self) -> usize {
-        self.pods.iter().filter(|pod| pod.state == PodState::Current).count()
-    }
-
-    /// Those without the lock, with the reason.
-    pub fn unguarded(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
-        self.pods.iter().filter_map(|pod| match &pod.state {
-            PodState::Unguarded { why, .. } | PodState::Unprotectable { why } => Some((pod, why.as_str())),
-            PodState::Current | PodState::Outdated { .. } | PodState::Starting | PodState::Leaving => None,
-        })
-    }
-
-    /// Those behind the lock with an older configuration, with the reason.
-    pub fn outdated(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
-        self.pods.iter().filter_map(|pod| match &pod.state {
-            PodState::Outdated { why } => Some((pod, why.as_str())),
-            _ => None,
-        })
-    }
-}
-
-impl PodState {
-    /// Whether the lock is in front of it.
-    pub fn guarded(&self) -> bool {
-        matches!(self, Self::Current | Self::Outdated { .. } | Self::Starting | Self::Leaving)
     }
 }
 

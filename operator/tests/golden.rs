@@ -2,6 +2,9 @@
 //!
 //! `POSTERN_UPDATE_GOLDEN=1` writes the `.out.yaml` files anew; read the difference before you commit it.
 
+// Helpers of tests fail as loudly as tests.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used)]
+
 mod golden {
     pub(crate) mod case;
     pub(crate) mod report;

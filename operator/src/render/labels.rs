@@ -37,7 +37,7 @@ pub fn of_lock_secret(key: &LockKey) -> ObjectMeta {
     }
 }
 
-/// Metadata of a key's Secret and ConfigMap.
+/// Metadata of a key's Secret and `ConfigMap`.
 pub fn of_key(lock: &LockKey, key: &KeyPlan) -> ObjectMeta {
     let mut labels = of_lock(lock);
     labels.insert(ROUTE_LABEL.to_owned(), key.id.route.clone());

@@ -80,7 +80,7 @@ fn key_objects(
     Ok(KeyObjects { secret: gateway_secret::render(authorities, plan, key, material), config_map })
 }
 
-/// A key's ConfigMap: the flavour's files and how to use them.
+/// A key's `ConfigMap`: the flavour's files and how to use them.
 fn config_map(plan: &Plan, key: &KeyPlan, backend: &BackendPlan) -> Result<ConfigMap, nginx_encode::Refused> {
     let mut data = match key.flavour {
         Some(Flavour::Nginx) => nginx::files(&key.id, backend)?,

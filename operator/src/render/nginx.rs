@@ -15,7 +15,7 @@ pub const LOCATION_FILE: &str = "location.conf";
 /// Directives for one `server` of `stream`.
 pub const STREAM_FILE: &str = "stream.conf";
 
-/// Where a gateway mounts the Secret and the ConfigMap of a key.
+/// Where a gateway mounts the Secret and the `ConfigMap` of a key.
 pub fn mount_path(id: &KeyId) -> String {
     format!("/etc/postern/{}", id.object_name())
 }
@@ -28,7 +28,7 @@ pub fn file_name(backend: &BackendPlan) -> &'static str {
     }
 }
 
-/// The ConfigMap's configuration files.
+/// The `ConfigMap`'s configuration files.
 ///
 /// # Errors
 /// [`Refused`], if a text can't stand in the configuration.

@@ -1,4 +1,4 @@
-//! How a gateway's owner uses what Postern wrote, in the ConfigMap beside it.
+//! How a gateway's owner uses what Postern wrote, in the `ConfigMap` beside it.
 
 use postern_config::policy::Protocol;
 
@@ -6,7 +6,7 @@ use crate::inputs::KeyId;
 use crate::plan::BackendPlan;
 use crate::render::nginx;
 
-/// The ConfigMap's key.
+/// The `ConfigMap`'s key.
 pub const KEY: &str = "README.md";
 
 /// For NGINX. The names in it are those of Kubernetes objects, so they need no encoding.

@@ -169,7 +169,7 @@ fn gateway(
     }
 }
 
-/// `sha256:` over names and texts, each with its length, so that no two ConfigMaps share one by accident.
+/// `sha256:` over names and texts, each with its length, so that no two `ConfigMap`s share one by accident.
 fn config_hash(config_map: &ConfigMap) -> String {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for (key, value) in config_map.data.iter().flatten() {

@@ -114,16 +114,15 @@ fn port<'a>(key: &LockKey, reference: &BackendRef, service: &'a Service) -> Resu
         ));
     }
     let behind = all().find(|port| port.target == PortRef::Number(*wanted));
-    let hint = match behind {
-        Some(port) => format!(
-            "{wanted} is the container's port, and backendRef.port is the Service's, which is {}: write port: {}",
-            port.port, port.port
-        ),
-        None => {
-            let ports: Vec<_> = all().map(|port| port.port.to_string()).collect();
-            let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
-            format!("its TCP ports are: {ports}; write one of them")
-        }
+    let hint = if let Some(port) = behind {
+        format!(
+            "{wanted} is the container's port, and backendRef.port is the Service's, which is {0}: write port: {0}",
+            port.port
+        )
+    } else {
+        let ports: Vec<_> = all().map(|port| port.port.to_string()).collect();
+        let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
+        format!("its TCP ports are: {ports}; write one of them")
     };
     unresolved(
         Reason::PortNotFound,

@@ -7,6 +7,7 @@ pub mod backend;
 pub mod conditions;
 pub mod gateways;
 pub mod hostnames;
+pub mod keys;
 pub mod leaves;
 pub mod lock;
 pub mod names;

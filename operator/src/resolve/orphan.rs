@@ -14,7 +14,7 @@ use crate::plan::{BundlePlan, KeyAction, KeyPlan, LockState, Plan, Refusal, Remo
 use crate::resolve::leaves::{self, Clock, Published};
 use crate::resolve::lock::deployed_hash;
 use crate::resolve::routes::{self, earliest};
-use crate::resolve::{backend, names, pods, policy};
+use crate::resolve::{backend, keys, names, pods, policy};
 use crate::settings::Settings;
 
 /// Decides about a lock whose trust doesn't exist.
@@ -30,8 +30,8 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
         .iter()
         .map(|route| {
             let message = if orphaned { kept(inputs, mounting) } else { missing(inputs) };
-            let keys = keys(settings, inputs, route, sealed, &clock, &mut again_at);
-            plan(route, message, keys)
+            let planned = keys_of(settings, inputs, route, sealed, &clock, &mut again_at);
+            plan(route, message, planned)
         })
         .collect();
     route_plans.sort_by(|a, b| a.name.cmp(&b.name));
@@ -95,7 +95,7 @@ fn kept(inputs: &Inputs, pods: usize) -> String {
 }
 
 /// Keys that the running pods let in go on; others are not handed out any more.
-fn keys(
+fn keys_of(
     settings: &Settings,
     inputs: &Inputs,
     route: &ApiRoute,
@@ -115,15 +115,15 @@ fn keys(
     let gateways = route.spec.gateways.iter().filter(|gateway| seen.insert(gateway.name.as_str()));
     gateways
         .map(|gateway| {
-            let mut key = routes::unplanned(settings, inputs, route, &gateway.name);
-            key.refusals.extend(routes::allowed(settings, inputs, route, &gateway.name).err());
+            let mut key = keys::unplanned(settings, inputs, route, &gateway.name);
+            key.refusals.extend(keys::allowed(settings, inputs, route, &gateway.name).err());
             if !key.refusals.is_empty() || !admitted.contains(key.identity.as_str()) {
                 key.action = KeyAction::Remove;
                 return key;
             }
-            key.refusals.extend(routes::foreign(inputs, &key));
+            key.refusals.extend(keys::foreign(inputs, &key));
             if key.refusals.is_empty() {
-                let secret = routes::existing(inputs, &key).and_then(|existing| existing.secret.ours());
+                let secret = keys::existing(inputs, &key).and_then(|existing| existing.secret.ours());
                 let decision = leaves::client(clock, secret, &key.identity, &published);
                 *again_at = earliest(*again_at, decision.again_at);
                 key.action = KeyAction::Renew(decision.plan);

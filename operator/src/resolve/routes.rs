@@ -2,23 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use postern_config::layout;
 use postern_config::policy::{PortRef, Protocol};
 use postern_crds::{ApiRoute, ConditionType, Reason, limits};
 
 use k8s_openapi::api::core::v1::Service;
 
-use crate::inputs::{ExistingKey, Inputs, KeyId};
-use crate::plan::{BackendPlan, KeyAction, KeyPlan, Refusal, RoutePlan};
+use crate::inputs::Inputs;
+use crate::plan::{BackendPlan, Refusal, RoutePlan};
 use crate::resolve::backend::{self, Target};
-use crate::resolve::gateways::{self, Asker};
-use crate::resolve::leaves::{self, Clock, Published};
+use crate::resolve::keys;
+use crate::resolve::leaves::{Clock, Published};
 use crate::resolve::names;
 use crate::resolve::ports::{self, LockPorts, PodPorts, Sameness, show};
 use crate::resolve::protocol::{self, Hint};
 use crate::resolve::rules;
 use crate::resolve::territory::{self, Territory};
-use crate::settings::{Flavour, Gateway, Settings};
+use crate::settings::Settings;
 
 /// All that a route is judged by.
 pub struct Site<'a> {
@@ -86,7 +85,7 @@ fn plan(
         .gateways
         .iter()
         .filter(|gateway| seen.insert(gateway.name.as_str()))
-        .map(|gateway| key(site, route, &gateway.name, backend.as_ref().filter(|_| holds), again_at))
+        .map(|gateway| keys::plan(site, route, &gateway.name, backend.as_ref().filter(|_| holds), again_at))
         .collect();
     if let Some(backend) = backend.as_ref().filter(|_| keys.iter().any(|key| key.action.leaf().is_some())) {
         let route = name(route).to_owned();
@@ -123,7 +122,7 @@ pub fn name(route: &ApiRoute) -> &str {
     route.metadata.name.as_deref().unwrap_or_default()
 }
 
-fn accepted(reason: Reason, message: String) -> Refusal {
+pub(super) fn accepted(reason: Reason, message: String) -> Refusal {
     Refusal::new(ConditionType::Accepted, reason, message)
 }
 
@@ -279,112 +278,7 @@ fn protocol(
     }
 }
 
-fn key(
-    site: &Site<'_>,
-    route: &ApiRoute,
-    gateway_name: &str,
-    backend: Option<&BackendPlan>,
-    again_at: &mut Option<jiff::Timestamp>,
-) -> KeyPlan {
-    let Site { settings, inputs, .. } = site;
-    let mut plan = unplanned(settings, inputs, route, gateway_name);
-    let gateway = match allowed(settings, inputs, route, gateway_name) {
-        Ok(gateway) => gateway,
-        Err(refusal) => {
-            plan.refusals.push(refusal);
-            plan.action = KeyAction::Remove;
-            return plan;
-        }
-    };
-    let Some(backend) = backend else { return plan };
-    plan.refusals.extend(flavour_objection(gateway, backend));
-    plan.refusals.extend(foreign(inputs, &plan));
-    if plan.refusals.is_empty() {
-        let secret = existing(inputs, &plan).and_then(|existing| existing.secret.ours());
-        let decision = leaves::client(&site.clock, secret, &plan.identity, &site.published);
-        *again_at = earliest(*again_at, decision.again_at);
-        plan.action = KeyAction::Write(decision.plan);
-    }
-    plan
-}
-
 /// The earlier of two moments, if there are any.
 pub fn earliest<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     a.into_iter().chain(b).min()
-}
-
-/// The gateway, if the route may use it.
-///
-/// # Errors
-/// See [`gateways::resolve`].
-pub fn allowed<'a>(
-    settings: &'a Settings,
-    inputs: &Inputs,
-    route: &ApiRoute,
-    gateway: &str,
-) -> Result<&'a Gateway, Refusal> {
-    let asker = Asker {
-        namespace: &inputs.key.namespace,
-        namespace_labels: &inputs.namespace_labels,
-        hostnames: &route.spec.hostnames,
-    };
-    gateways::resolve(settings, gateway, &asker)
-}
-
-/// A key of which nothing is decided yet.
-pub fn unplanned(settings: &Settings, inputs: &Inputs, route: &ApiRoute, gateway: &str) -> KeyPlan {
-    let namespace = &inputs.key.namespace;
-    let declared = settings.gateways.get(gateway);
-    KeyPlan {
-        id: KeyId {
-            gateway: gateway.to_owned(),
-            namespace: namespace.clone(),
-            route: name(route).to_owned(),
-        },
-        flavour: declared.map(|gateway| gateway.flavour),
-        namespace: declared.map(|gateway| gateway.output_namespace(&settings.namespace).to_owned()),
-        refusals: Vec::new(),
-        identity: layout::gateway_identity(&settings.trust_domain, namespace, gateway, name(route)),
-        action: KeyAction::Leave,
-    }
-}
-
-/// What lies where the key's objects belong.
-pub fn existing<'a>(inputs: &'a Inputs, key: &KeyPlan) -> Option<&'a ExistingKey> {
-    inputs.keys.get(&key.id).filter(|existing| Some(&existing.namespace) == key.namespace.as_ref())
-}
-
-/// Refuses to write over somebody else's object.
-pub fn foreign(inputs: &Inputs, key: &KeyPlan) -> Option<Refusal> {
-    let existing = existing(inputs, key)?;
-    let kind = match (existing.secret.is_foreign(), existing.config_map.is_foreign()) {
-        (false, false) => return None,
-        (true, false) => "Secret",
-        (false, true) => "ConfigMap",
-        (true, true) => "Secret and ConfigMap",
-    };
-    Some(Refusal::new(
-        ConditionType::Programmed,
-        Reason::NotOwned,
-        format!(
-            "{kind} {}/{} exists and is not Postern's (it has no label app.kubernetes.io/managed-by: postern), so it was \
-             left alone and the gateway has no key: delete or rename it",
-            existing.namespace,
-            key.id.object_name()
-        ),
-    ))
-}
-
-fn flavour_objection(gateway: &Gateway, backend: &BackendPlan) -> Option<Refusal> {
-    match gateway.flavour {
-        Flavour::Nginx if backend.addresses.is_empty() => Some(accepted(
-            Reason::LockNotPossible,
-            format!(
-                "Service {} is headless (clusterIP: None), and gateway {} (NGINX) needs an address that stays, since it \
-                 looks names up only when it starts: name a Service with a cluster IP in backendRef",
-                backend.service, gateway.name
-            ),
-        )),
-        Flavour::Nginx => None,
-    }
 }

@@ -125,7 +125,7 @@ fn removals(plan: &Plan) -> Vec<String> {
 }
 
 fn objects(look: &Look) -> Value {
-    let lock = look.objects.lock.iter().map(|lock| hidden(serde_json::to_value(&lock.secret).unwrap()));
+    let of_lock = look.objects.lock.iter().map(|lock| hidden(serde_json::to_value(&lock.secret).unwrap()));
     let keys = look.objects.keys.iter().flat_map(|(id, key)| match key {
         Ok(KeyObjects { secret, config_map }) => {
             let secret = hidden(serde_json::to_value(secret).unwrap());
@@ -134,7 +134,7 @@ fn objects(look: &Look) -> Value {
         }
         Err(refused) => vec![json!({"refused": id.to_string(), "why": refused.to_string()})],
     });
-    lock.chain(keys).collect()
+    of_lock.chain(keys).collect()
 }
 
 /// A Secret with its texts readable and its private keys and signatures not there.

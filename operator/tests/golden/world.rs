@@ -47,7 +47,6 @@ pub(crate) struct World {
 
 /// One look of the operator.
 pub(crate) struct Look {
-    pub(crate) inputs: Inputs,
     pub(crate) plan: Plan,
     pub(crate) material: Material,
     pub(crate) objects: Objects,
@@ -121,7 +120,7 @@ impl World {
         }
         let hash = outcome.lock_secret.clone().unwrap();
         let outcome = Outcome { pods: pods::judge(&inputs, hash.as_deref()), ..outcome };
-        Look { inputs, plan, material, objects, outcome }
+        Look { plan, material, objects, outcome }
     }
 
     fn gather(&self, case: &Case, step: &Step) -> Inputs {
@@ -331,8 +330,7 @@ impl World {
 fn assert_idle(first: &Look, second: &Look) {
     let rotating = |look: &Look| {
         let keys = look.plan.routes.iter().flat_map(|route| &route.keys);
-        keys.filter_map(|key| key.action.leaf())
-            .any(|leaf| *leaf != postern_operator::plan::LeafPlan::Keep)
+        keys.filter_map(|key| key.action.leaf()).any(|leaf| *leaf != postern_operator::plan::LeafPlan::Keep)
     };
     if rotating(second) {
         assert!(rotating(first), "a second look starts what the first one didn't");
