@@ -12,7 +12,7 @@
 //! * secrets, configmaps: get, create, patch, delete, each by name.
 //! * `apps` deployments, statefulsets, daemonsets: get, patch (pod template's annotations); replicasets: get.
 //! * `admissionregistration.k8s.io` validatingadmissionpolicies, validatingadmissionpolicybindings: get, list,
-//!   create, patch, delete; mutatingwebhookconfigurations, `postern` alone: get, create, patch.
+//!   watch, create, patch, delete; mutatingwebhookconfigurations, `postern` alone: get, create, patch.
 //! * `events.k8s.io` events: create, patch.
 //!
 //! In each namespace that takes a gateway's outputs, the operator's own among them: secrets, configmaps: list (by

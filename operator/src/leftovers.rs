@@ -10,7 +10,6 @@ use kube::{Api, Client, Resource};
 
 use crate::apply::{MANAGED_BY, MANAGED_BY_LABEL, brief};
 use crate::inputs::LockKey;
-use crate::render::labels;
 use crate::settings::Settings;
 use crate::watch::{Stores, touched};
 
@@ -41,16 +40,10 @@ where
 {
     let ours = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
     match api.list(&ours).await {
-        Ok(list) => list.items.iter().filter_map(key_of).collect(),
+        Ok(list) => list.items.iter().filter_map(touched::by_labels).collect(),
         Err(error) => {
             tracing::warn!(what, error = brief(&error), "leftovers of deleted locks can't be looked for");
             Vec::new()
         }
     }
-}
-
-/// The lock that an object of Postern's serves, by its labels.
-fn key_of<K: Resource>(object: &K) -> Option<LockKey> {
-    let label = |name: &str| object.meta().labels.as_ref()?.get(name).cloned();
-    Some(LockKey { namespace: label(labels::NAMESPACE_LABEL)?, name: label(labels::TRUST_LABEL)? })
 }

@@ -3,7 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::watcher;
@@ -17,6 +21,7 @@ pub mod touched;
 
 pub use queue::{Next, Queue, Waker};
 
+use crate::apply::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::inputs::{Injection, LockKey};
 use crate::watch::lean::{LeanNamespace, LeanPod};
 
@@ -45,6 +50,9 @@ impl Stores {
         self.pods.wait_until_ready().await
     }
 }
+
+/// Wakes the locks that a function names, if there is a queue; else the function is not even called.
+type Wake<'a> = dyn Fn(&dyn Fn() -> Vec<LockKey>) + Sync + 'a;
 
 /// The watches, not yet running.
 pub struct Watches {
@@ -94,7 +102,10 @@ impl Watches {
         };
         let (all_trusts, all_routes) = (|| stores.trusts.state(), || stores.routes.state());
         let config = watcher::Config::default;
+        let ours = || config().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
         tokio::join!(
+            written_by_us::<ValidatingAdmissionPolicy>(Api::all(client.clone()), ours(), &wake),
+            written_by_us::<ValidatingAdmissionPolicyBinding>(Api::all(client.clone()), ours(), &wake),
             feed::follow(
                 feed::events(Api::all(client.clone()), config()).map(feed::slim),
                 trusts,
@@ -140,4 +151,18 @@ impl Watches {
             ),
         );
     }
+}
+
+/// Wakes the locks whose own objects somebody has changed or deleted. Only their metadata is kept.
+async fn written_by_us<K>(api: Api<PartialObjectMeta<K>>, config: watcher::Config, wake: &Wake<'_>)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+{
+    feed::follow(
+        feed::events(api, config).map(feed::slim),
+        Writer::default(),
+        |object: &PartialObjectMeta<K>| (object.metadata.uid.clone(), object.metadata.generation),
+        |change| wake(&|| change.versions().filter_map(touched::by_labels).collect()),
+    )
+    .await;
 }

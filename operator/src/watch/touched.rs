@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use postern_crds::{ApiRoute, BackendTrust};
 
 use super::feed::Change;
 use super::lean::{LeanNamespace, LeanPod};
 use crate::inputs::LockKey;
+use crate::render::labels::{NAMESPACE_LABEL, TRUST_LABEL};
 use crate::resolve::selectors::Selector;
 
 /// Prefix of the names of the locks' Secrets, as [`postern_config::layout::secret_name`] builds them.
@@ -127,6 +128,12 @@ pub fn mounted_by(pod: &LeanPod) -> Vec<LockKey> {
 
 fn key(namespace: String, trust: &str) -> LockKey {
     LockKey { namespace, name: trust.to_owned() }
+}
+
+/// The lock that an object of Postern's serves, by its labels.
+pub fn by_labels<K: Resource>(object: &K) -> Option<LockKey> {
+    let label = |name: &str| object.meta().labels.as_ref()?.get(name).cloned();
+    Some(LockKey { namespace: label(NAMESPACE_LABEL)?, name: label(TRUST_LABEL)? })
 }
 
 /// The key of a lock that exists.
