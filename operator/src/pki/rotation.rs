@@ -105,3 +105,6 @@ impl OwnCertificates {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

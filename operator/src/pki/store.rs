@@ -281,4 +281,4 @@ fn secret<const N: usize>(name: &str, kind: &str, data: [(&str, Vec<u8>); N]) ->
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,14 +11,14 @@ use super::*;
 
 /// Secrets as an API server keeps them: versions, conflicts, and what others do in between.
 #[derive(Clone, Default)]
-struct Cluster {
+pub(crate) struct Cluster {
     secrets: Arc<Mutex<BTreeMap<String, Value>>>,
     /// Put in place just before the next write, as another replica would.
     intruder: Arc<Mutex<Option<Value>>>,
 }
 
 impl Cluster {
-    fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         let cluster = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let cluster = cluster.clone();
@@ -79,7 +79,7 @@ impl Cluster {
         secret
     }
 
-    fn edit(&self, name: &str, edit: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&self, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut secret = self.get(name).unwrap();
         edit(&mut secret);
         self.put(secret);
