@@ -131,7 +131,7 @@ impl Reconciler {
         let removed = self.remove(&found, &plan).await;
         let admission = self.write_admission(&found, &plan, &mut outcome).await;
         if let Some(changed) = admission {
-            outcome.armed = self.show_armed(&plan, changed).await;
+            outcome.armed = self.show_armed(&found, &plan, changed).await;
         }
         let settled = self.acknowledge(&found, &mut outcome, written).await;
         let retry = self.roll_out(&found, &plan, &mut outcome).await;
@@ -172,12 +172,23 @@ impl Reconciler {
         announce::announce(&self.client, &key.namespace, untold, hash, nudge).await;
     }
 
-    async fn show_armed(&self, plan: &Plan, changed: bool) -> Armed {
+    /// Shows that unguarded pods are refused. A lock that was armed and whose policy has been written anew is given
+    /// a moment: it was never meant to be open, so what came in meanwhile has slipped in.
+    async fn show_armed(&self, found: &Found, plan: &Plan, changed: bool) -> Armed {
         let Some(admission) = plan.lock.present().and_then(|lock| lock.admission.as_ref()) else {
             return Armed::NotTried;
         };
         let policy = render::admission::object_name(&plan.key.namespace, &plan.key.name);
-        self.proofs.show(&self.client, &plan.key, admission, &policy, changed).await
+        let tries = if changed && found.inputs.armed_since.is_some() { 15 } else { 1 };
+        let mut armed = self.proofs.show(&self.client, &plan.key, admission, &policy, changed).await;
+        for _ in 1..tries {
+            if armed == Armed::Yes {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            armed = self.proofs.show(&self.client, &plan.key, admission, &policy, false).await;
+        }
+        armed
     }
 
     /// Asks the pods that have not yet said that they have the present configuration, and judges them. Returns
