@@ -264,7 +264,22 @@ impl App {
         control_runtime()?.block_on(self.serve(shutdown))
     }
 
+    fn announce(&self) {
+        let Ok(addresses) = self.addresses() else { return };
+        for address in addresses.inbound {
+            tracing::info!(endpoint = "callers", %address, "listening");
+        }
+        for (endpoint, address) in
+            [("probes", addresses.probe), ("metrics", addresses.metrics), ("admin", addresses.admin)]
+        {
+            if let Some(address) = address {
+                tracing::info!(endpoint, %address, "listening");
+            }
+        }
+    }
+
     async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        self.announce();
         let Self { options, endpoints, source, probes, lasting, ready, metrics, provider } = self;
         let system = |what| move |error| StartError::System { what, error };
         let (stopping, stop) = watch::channel(false);

@@ -138,8 +138,7 @@ impl Session {
     fn refuse(&self, denial: &Denial, asked: Asked<'_>) -> Response<Vec<u8>> {
         let (peer, port) = (self.connection.peer, self.connection.target.port);
         self.worker.refuse(denial, peer, port, self.connection.party(), asked);
-        if matches!(denial.code, Code::NoRoute | Code::NoPolicy | Code::InvalidFraming | Code::PortClosed) {
-            // Nothing more is to be expected of this connection.
+        if ends_the_connection(denial.code) {
             self.connection.signal.give(Order::Finish);
         }
         problem::response(denial, asked.request_id.unwrap_or_default())
@@ -151,4 +150,17 @@ impl Session {
             log::permit(route, status, peer, port, &self.caller, asked);
         }
     }
+}
+
+/// Whether nothing more is to be expected after a refusal, or nothing that follows can be believed.
+const fn ends_the_connection(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NoPolicy
+            | Code::PortClosed
+            | Code::NoRoute
+            | Code::InvalidFraming
+            | Code::ConnectRefused
+            | Code::UpgradeRefused
+    )
 }
