@@ -5,8 +5,6 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use postern_config::layout;
 
 use super::{InjectionSpec, injected_container};
-use crate::inputs::Injection;
-use crate::settings::Settings;
 
 /// What is accepted beyond the literals of [`super::containers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,25 +56,6 @@ pub enum Defect {
     /// The pod shares what would let others reach into the sidecar.
     #[error("the pod sets {0}")]
     Shares(&'static str),
-}
-
-impl From<&Settings> for Accepted {
-    fn from(settings: &Settings) -> Self {
-        Self {
-            current_image: settings.images.current.clone(),
-            previous_image: settings.images.previous.clone(),
-            verify_keys: settings.verify_keys.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-impl From<Result<Guarded, Defect>> for Injection {
-    fn from(judgement: Result<Guarded, Defect>) -> Self {
-        match judgement {
-            Ok(Guarded { trust, current_image }) => Self::For { trust, current_image },
-            Err(defect) => Self::No(defect.to_string()),
-        }
-    }
 }
 
 impl Accepted {

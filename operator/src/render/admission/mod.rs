@@ -20,10 +20,6 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
 
-use crate::inputs::LockKey;
-use crate::plan::AdmissionPlan;
-use crate::settings::Settings;
-
 /// Label that the API server itself puts on each namespace: its name. Nobody can change it.
 const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
@@ -48,20 +44,6 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// What the plan of a lock asks for.
-    pub fn new(settings: &Settings, key: &LockKey, plan: &AdmissionPlan) -> Self {
-        let images = &settings.images;
-        Self {
-            namespace: key.namespace.clone(),
-            trust: key.name.clone(),
-            selector: plan.selector.to_label_selector(),
-            trusts: plan.trusts.clone(),
-            images: [&images.current].into_iter().chain(&images.previous).cloned().collect(),
-            verify_keys: settings.verify_keys.iter().map(ToString::to_string).collect(),
-            labels: super::labels::of_lock(key),
-        }
-    }
-
     /// Name of both objects: `<trust>.<namespace>.postern.dev`. Neither a lock's name nor a namespace can hold a
     /// dot that would make two locks share it.
     pub fn name(&self) -> String {
