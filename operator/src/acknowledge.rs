@@ -29,7 +29,7 @@ use crate::watch::lean::LeanPod;
 mod tests;
 
 /// For one question, from connecting to the last byte.
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// Pods of one lock that are asked at the same time.
 const AT_ONCE: usize = 32;
 /// More than any answer needs.

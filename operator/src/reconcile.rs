@@ -36,6 +36,10 @@ pub use patience::Patience;
 /// the pods still say so.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(600);
 
+/// A kubelet and a sidecar that are prompt have a new configuration in force within this time; only later is there
+/// anything to report.
+const PROMPT: Duration = Duration::from_millis(700);
+
 /// Why a lock could not be brought to where it should be. It is tried again after a pause.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -205,10 +209,20 @@ impl Reconciler {
         }
         let pods: Vec<&LeanPod> = found.pods.iter().map(AsRef::as_ref).collect();
         self.answers.retain(key, &pods);
-        let silent = pods.iter().copied().filter(|pod| self.answers.must_ask(pod, key, hash)).collect();
-        self.answers.ask(&self.asker, key, silent).await;
-        inputs.pods = pods.iter().map(|pod| gather::facts(pod, key, &self.answers)).collect();
-        let mut judged = pods::judge(&inputs, Some(hash));
+        let begun = Instant::now();
+        let mut judged = loop {
+            let silent: Vec<_> =
+                pods.iter().copied().filter(|pod| self.answers.must_ask(pod, key, hash)).collect();
+            let asked = !silent.is_empty();
+            self.answers.ask(&self.asker, key, silent).await;
+            inputs.pods = pods.iter().map(|pod| gather::facts(pod, key, &self.answers)).collect();
+            let judged = pods::judge(&inputs, Some(hash));
+            let wait = written && asked && begun.elapsed() < PROMPT && judged.outdated().next().is_some();
+            if !wait {
+                break judged;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
         for pod in &mut judged.pods {
             if let (PodState::Outdated { why }, Some(failure)) =
                 (&mut pod.state, self.answers.failure(&pod.uid))
