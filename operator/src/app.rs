@@ -112,6 +112,7 @@ pub struct App {
     watches: Watches,
     accepted: Accepted,
     readiness: Readiness,
+    filled: Arc<OnceLock<()>>,
     reconciler: Reconciler,
 }
 
@@ -144,11 +145,9 @@ impl App {
             previous_image: settings.images.previous.clone(),
             verify_keys: settings.verify_keys.iter().map(ToString::to_string).collect(),
         };
-        let locks = KnownLocks {
-            settings: settings.clone(),
-            trusts: stores.trusts.clone(),
-            readiness: readiness.clone(),
-        };
+        let filled = Arc::<OnceLock<()>>::default();
+        let locks =
+            KnownLocks { settings: settings.clone(), trusts: stores.trusts.clone(), filled: filled.clone() };
         let operator = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", config.namespace);
         let reviewer = Reviewer::new(Arc::new(locks), injector, operator);
         let observed = metrics.clone();
@@ -187,13 +186,14 @@ impl App {
             watches,
             accepted,
             readiness,
+            filled,
             reconciler,
         })
     }
 
     /// Runs until `stop`, or until leadership is lost.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
-        let Self { client, namespace, identity, readiness, accepted, reconciler, .. } = self;
+        let Self { client, namespace, identity, readiness, filled, accepted, reconciler, .. } = self;
         let (waker, stores) = (self.watches.waker(), self.watches.stores());
         let (serving, tasks) = (CancellationToken::new(), TaskTracker::new());
         let starting = readiness.wait_for("the first lists of what is watched");
@@ -209,17 +209,17 @@ impl App {
         tasks.spawn(self.certificates.run(serving.clone()));
 
         let led = async {
-            if stores.ready().await.is_err() {
-                return Err(LeaderError::Ended("the watches have stopped".to_owned()).into());
+            tokio::select! {
+                ready = stores.ready() => {
+                    ready.map_err(|_| LeaderError::Ended("the watches have stopped".to_owned()))?;
+                }
+                () = stop.cancelled() => return Ok(()),
             }
+            filled.get_or_init(|| ());
             drop(starting);
             lead(client, &namespace, &identity, reconciler, &waker, &stop).await
         };
-        let result = tokio::select! {
-            result = led => result,
-            // Nothing has been begun yet that would have to be finished.
-            () = stop.cancelled(), if waker.get().is_none() => Ok(()),
-        };
+        let result = led.await;
         let _stopping = readiness.wait_for("its end");
         if result.is_ok() {
             tokio::time::sleep(DRAIN).await;
@@ -279,14 +279,12 @@ async fn logged(what: &'static str, serving: impl Future<Output = std::io::Resul
 struct KnownLocks {
     settings: Arc<Settings>,
     trusts: Store<BackendTrust>,
-    readiness: Readiness,
+    filled: Arc<OnceLock<()>>,
 }
 
 impl Locks for KnownLocks {
     fn in_namespace(&self, namespace: &str) -> Option<Vec<Lock>> {
-        if !self.readiness.pending().is_empty() {
-            return None;
-        }
+        self.filled.get()?;
         if self.settings.is_reserved_namespace(namespace) {
             return Some(Vec::new());
         }

@@ -15,6 +15,9 @@ const DURATION: u64 = 15;
 /// Seconds before the end at which the leader renews.
 const GRACE: u64 = 10;
 
+/// Giving the lease back may take so long.
+const RESIGN: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Why there is no leadership.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderError {
@@ -79,10 +82,12 @@ impl Candidate {
     /// Gives the lease back, if held.
     pub async fn resign(self) {
         drop(self.state);
-        match self.task.await {
-            Ok(Ok(_)) => tracing::info!("lease released"),
-            Ok(Err(error)) => tracing::warn!(%error, "lease not released; it runs out by itself"),
-            Err(error) => tracing::warn!(%error, "lease not released; it runs out by itself"),
-        }
+        let cause = match tokio::time::timeout(RESIGN, self.task).await {
+            Ok(Ok(Ok(_))) => return tracing::info!("lease released"),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the API server does not answer".to_owned(),
+        };
+        tracing::warn!(cause, "lease not released; it runs out by itself");
     }
 }
