@@ -38,7 +38,7 @@ fn every_case_yields_what_its_golden_file_says() {
         .collect();
     inputs.sort();
     assert!(inputs.len() > 20, "the golden cases are missing");
-    let mut failures = String::new();
+    let mut failures = Vec::new();
     for input in inputs {
         let name = input.file_name().unwrap().to_string_lossy().replace(".in.yaml", "");
         let output = input.with_file_name(format!("{name}.out.yaml"));
@@ -50,10 +50,11 @@ fn every_case_yields_what_its_golden_file_says() {
         let expected = std::fs::read_to_string(&output).unwrap_or_default();
         if expected != actual {
             let diff = TextDiff::from_lines(&expected, &actual);
-            failures +=
-                &format!("{name}:\n{}\n", diff.unified_diff().context_radius(3).header("expected", "actual"));
+            let diff = diff.unified_diff().context_radius(3).header("expected", "actual").to_string();
+            failures.push(format!("{name}:\n{diff}"));
         }
     }
+    let failures = failures.join("\n");
     assert!(failures.is_empty(), "{failures}\nPOSTERN_UPDATE_GOLDEN=1 accepts what is printed as actual");
 }
 

@@ -1,5 +1,6 @@
 //! What a golden file shows of one step. Secrets are replaced by placeholders, hashes by what they are of.
 
+use postern_config::bundle::Bundle;
 use postern_operator::inputs::KeyId;
 use postern_operator::plan::{KeyAction, LeafPlan, LeafSpec, LockState, Plan};
 use postern_operator::render::{KeyObjects, status};
@@ -29,6 +30,7 @@ pub(crate) fn step(step: &Step, look: &Look, objects: bool) -> serde_yaml::Value
                 "does": action(&key.action),
             })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "sequence": look.plan.bundle.as_ref().map(|_| sequence(look)),
         "policy": look.plan.bundle.as_ref().map(|_| policy(look)),
         "remove": removals(&look.plan),
         "again": look.plan.requeue_at.map(|at| at.to_string()),
@@ -106,12 +108,20 @@ fn leaf(plan: &LeafPlan) -> String {
     }
 }
 
-/// The policy as it was sealed, pins included; where nothing was sealed, as it was planned.
+/// The bundle's sequence, if the present key signed it.
+fn sequence(look: &Look) -> Value {
+    let data = look.objects.lock.as_ref().and_then(|lock| lock.secret.data.as_ref()).unwrap();
+    let signature = std::str::from_utf8(&data["bundle.sig"].0).unwrap();
+    match Bundle::open(&data["bundle.json"].0, signature, &[look.verify_key]) {
+        Ok(bundle) => bundle.sequence.into(),
+        Err(error) => error.to_string().into(),
+    }
+}
+
+/// The policy as it was sealed, pins included.
 fn policy(look: &Look) -> Value {
-    let data = look.objects.lock.as_ref().and_then(|lock| lock.secret.data.as_ref());
-    let payload =
-        data.and_then(|data| data.get("bundle.json")).map(|bytes| bytes.0.clone()).unwrap_or_default();
-    let bundle: Value = serde_json::from_slice(&payload).unwrap();
+    let data = look.objects.lock.as_ref().and_then(|lock| lock.secret.data.as_ref()).unwrap();
+    let bundle: Value = serde_json::from_slice(&data["bundle.json"].0).unwrap();
     let mut policy = bundle["content"]["policy"].clone();
     policy.as_object_mut().unwrap().remove("authorities");
     policy
@@ -146,7 +156,7 @@ fn hidden(mut secret: Value) -> Value {
             *value = match key.as_str() {
                 "bundle.json" => serde_json::from_str(&text).unwrap(),
                 "bundle.sig" => "<signature>".into(),
-                key if key.ends_with(".key") => "<private key>".into(),
+                "tls.key" | "next.key" => "<private key>".into(),
                 _ => text.into(),
             };
         }

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use postern_config::bundle::Bundle;
 use postern_config::layout;
 use postern_config::loaded::Loaded;
-use postern_config::signed::Signer;
+use postern_config::signed::{Signer, VerifyKey};
 use postern_crds::backend_trust::Rotation;
 use postern_operator::inputs::{
     Authorities, Existing, ExistingKey, Injection, Inputs, KeyId, KeySecret, Leaf, LeafFacts, LockKey,
@@ -43,6 +43,7 @@ pub(crate) struct World {
     deleted: BTreeSet<String>,
     requested_at: Option<Timestamp>,
     armed_since: Option<Timestamp>,
+    admitted: bool,
 }
 
 /// One look of the operator.
@@ -51,6 +52,7 @@ pub(crate) struct Look {
     pub(crate) material: Material,
     pub(crate) objects: Objects,
     pub(crate) outcome: Outcome,
+    pub(crate) verify_key: VerifyKey,
 }
 
 impl World {
@@ -87,6 +89,7 @@ impl World {
             deleted: BTreeSet::new(),
             requested_at: None,
             armed_since: case.setting.armed_since,
+            admitted: case.setting.armed_since.is_some(),
         }
     }
 
@@ -120,7 +123,7 @@ impl World {
         }
         let hash = outcome.lock_secret.clone().unwrap();
         let outcome = Outcome { pods: pods::judge(&inputs, hash.as_deref()), ..outcome };
-        Look { plan, material, objects, outcome }
+        Look { plan, material, objects, outcome, verify_key: self.signer.verify_key() }
     }
 
     fn gather(&self, case: &Case, step: &Step) -> Inputs {
@@ -156,7 +159,7 @@ impl World {
             keys: self.existing_keys(case, &key),
             admission: if case.setting.foreign.iter().any(|name| name == "Admission") {
                 Existing::Foreign
-            } else if self.armed_since.is_some() {
+            } else if self.admitted {
                 Existing::Ours(())
             } else {
                 Existing::Absent
@@ -293,9 +296,10 @@ impl World {
         let admission = plan.lock.present().and_then(|lock| lock.admission.as_ref());
         if admission.is_some() {
             outcome.armed = Armed::Yes;
+            self.admitted = true;
         }
         if plan.remove.admission {
-            self.armed_since = None;
+            self.admitted = false;
         }
         outcome
     }

@@ -122,3 +122,43 @@ fn what_is_rendered_is_what_was_written() {
     let rendered = selector(text).to_label_selector();
     assert_eq!(Selector::from_label_selector(&rendered).unwrap(), selector(text));
 }
+
+/// Every pair of selectors of up to two requirements, against every label map of a universe that is large enough: per
+/// key absence, each value that is named, and one that is not.
+#[test]
+fn no_pair_of_small_selectors_is_judged_wrongly() {
+    let requirement = |key: &str| {
+        ["", "K=x", "K in x|y", "K notin x", "K notin x|y", "K", "!K"].map(|text| text.replace('K', key))
+    };
+    let mut selectors = Vec::new();
+    for (first, second) in [("a", "a"), ("a", "b")] {
+        for one in requirement(first) {
+            selectors.extend(requirement(second).map(|two| selector(&format!("{one};{two}"))));
+        }
+    }
+    let values = [None, Some("x"), Some("y"), Some("z")];
+    let mut universe = Vec::new();
+    for a in values {
+        for b in values {
+            let labels = [("a", a), ("b", b)].into_iter();
+            let labels = labels.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
+            universe.push(labels.collect::<BTreeMap<_, _>>());
+        }
+    }
+    for one in &selectors {
+        let matched: Vec<_> = universe.iter().filter(|labels| one.matches(labels)).collect();
+        assert_eq!(one.is_satisfiable(), !matched.is_empty(), "{one:?}");
+        for two in &selectors {
+            let overlap = matched.iter().any(|labels| two.matches(labels));
+            let implied = matched.iter().all(|labels| two.matches(labels));
+            assert_eq!(one.overlaps(two), overlap, "{one:?} overlaps {two:?}");
+            assert_eq!(one.implies(two), implied, "{one:?} implies {two:?}");
+            if let Some(example) = one.example_labels(&[two]) {
+                assert!(
+                    one.matches(&example) && (implied || !two.matches(&example)),
+                    "{one:?} without {two:?}"
+                );
+            }
+        }
+    }
+}
