@@ -73,7 +73,10 @@ impl Client {
 
     /// Sends bytes and reads to the end, or to the end of an HTTP/1.1 answer with a length.
     pub async fn attempt(&self, bytes: &[u8]) -> Attempt {
-        match tokio::time::timeout(super::LIMIT, self.exchange(bytes)).await.unwrap_or_else(|_| panic!("no end: {}", String::from_utf8_lossy(bytes))) {
+        match tokio::time::timeout(super::LIMIT, self.exchange(bytes))
+            .await
+            .unwrap_or_else(|_| panic!("no end: {}", String::from_utf8_lossy(bytes)))
+        {
             Ok(attempt) => attempt,
             Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(rustls::Error::AlertReceived(alert)) => Attempt::Alert(*alert),
