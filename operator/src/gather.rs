@@ -1,27 +1,28 @@
 //! All reads: what `resolve` decides by, and the objects as they lie there, against which `apply` compares.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
 use postern_config::layout;
 use postern_crds::{ApiRoute, BackendTrustStatus, ConditionType};
 
 use crate::acknowledge::Answers;
-use crate::apply::{MANAGED_BY, MANAGED_BY_LABEL, brief, is_ours};
-use crate::inputs::{Authorities, Existing, ExistingKey, Inputs, KeyId, LockKey, PodFacts};
-use crate::render::{admission, labels};
+use crate::apply::{brief, is_ours};
+use crate::inputs::{Authorities, Existing, Inputs, KeyId, LockKey, PodFacts};
+use crate::render::admission;
 use crate::settings::Settings;
 use crate::watch::Stores;
 use crate::watch::lean::LeanPod;
 
+mod outputs;
 mod read;
 
 pub use read::{Reader, leaf_facts};
@@ -66,7 +67,7 @@ pub struct Found {
     /// For `resolve`.
     pub inputs: Inputs,
     /// The selected and mounting pods, as watched.
-    pub pods: Vec<std::sync::Arc<LeanPod>>,
+    pub pods: Vec<Arc<LeanPod>>,
     /// The lock's Secret.
     pub lock_secret: Option<Secret>,
     /// Outputs, by key and namespace.
@@ -75,6 +76,16 @@ pub struct Found {
     pub policy: Option<ValidatingAdmissionPolicy>,
     /// Its binding.
     pub binding: Option<ValidatingAdmissionPolicyBinding>,
+}
+
+impl Found {
+    /// Whether an object of somebody else's is in the way; nothing tells when it is gone.
+    pub fn is_obstructed(&self) -> bool {
+        let inputs = &self.inputs;
+        inputs.lock_secret.is_foreign()
+            || inputs.admission.is_foreign()
+            || inputs.keys.values().any(|key| key.secret.is_foreign() || key.config_map.is_foreign())
+    }
 }
 
 /// Reads all that concerns one lock. `status` is the lock's status as last written.
@@ -86,21 +97,22 @@ pub async fn gather(
 ) -> Result<Found, GatherError> {
     let Sources { client, stores, answers, settings, reader, authorities } = sources;
     let local = |namespace: Option<String>| namespace.as_deref() == Some(key.namespace.as_str());
-    let trusts = stores.trusts.state_filter(|trust| local(trust.namespace()));
+    let trusts = sorted(stores.trusts.state_filter(|trust| local(trust.namespace())));
     let (own, other_trusts): (Vec<_>, Vec<_>) =
         trusts.into_iter().partition(|trust| trust.name_any() == key.name);
     let (all_routes, routes): (Vec<_>, Vec<_>) = {
-        let here = stores.routes.state_filter(|route| local(route.namespace()) && !is_going(route));
+        let here = sorted(stores.routes.state_filter(|route| local(route.namespace()) && !is_going(route)));
         let mine = here.iter().filter(|route| route.spec.trust_ref.name == key.name).cloned().collect();
         (here, mine)
     };
-    let pods = stores.pods.state_filter(|pod| pod.namespace == key.namespace);
+    let mut pods = stores.pods.state_filter(|pod| pod.namespace == key.namespace);
+    pods.sort_by(|a, b| a.name().cmp(b.name()));
     let name = admission::object_name(&key.namespace, &key.name);
     let (lock_secret, policy, binding, keys) = tokio::try_join!(
         get::<Secret>(Api::namespaced((*client).clone(), &key.namespace), layout::secret_name(&key.name)),
         get::<ValidatingAdmissionPolicy>(Api::all((*client).clone()), name.clone()),
         get::<ValidatingAdmissionPolicyBinding>(Api::all((*client).clone()), name.clone()),
-        outputs(client, settings, key, &all_routes),
+        outputs::outputs(client, settings, key, &all_routes),
     )?;
     let namespace = stores.namespaces.get(&ObjectRef::new(&key.namespace));
     let inputs = Inputs {
@@ -109,16 +121,22 @@ pub async fn gather(
         namespace_labels: namespace.map(|namespace| namespace.labels().clone()).unwrap_or_default(),
         trust: own.into_iter().next(),
         other_trusts,
-        services: stores.services.state_filter(|service| local(service.namespace())),
+        services: sorted(stores.services.state_filter(|service| local(service.namespace()))),
         pods: pods.iter().map(|pod| facts(pod, key, answers)).collect(),
         authorities: (*authorities).clone(),
         lock_secret: existing(lock_secret.as_ref(), |secret| reader.lock_secret(secret)),
-        keys: existing_keys(reader, settings, &routes, &keys),
+        keys: outputs::existing_keys(reader, settings, &routes, &keys),
         admission: admission_state(policy.as_ref(), binding.as_ref()),
         armed_since: armed_since(status),
         routes,
     };
     Ok(Found { inputs, pods, lock_secret, keys, policy, binding })
+}
+
+/// By name: stores have no order, and the same cluster must yield the same words.
+fn sorted<K: Resource>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
+    objects.sort_by(|a, b| a.meta().name.cmp(&b.meta().name));
+    objects
 }
 
 /// A pod's facts, with its own word on what it has loaded.
@@ -137,135 +155,6 @@ where
     api.get_opt(&name)
         .await
         .map_err(|source| GatherError { what: format!("{} {name}", K::kind(&())), source: Box::new(source) })
-}
-
-/// The outputs of the lock: those that its routes ask for, and those that carry its labels and are asked for by
-/// nobody. What a route that has moved to another lock asks for is that lock's.
-async fn outputs(
-    client: &Client,
-    settings: &Settings,
-    key: &LockKey,
-    routes: &[std::sync::Arc<ApiRoute>],
-) -> Result<BTreeMap<(KeyId, String), FoundKey>, GatherError> {
-    let mut found = BTreeMap::<(KeyId, String), FoundKey>::new();
-    let namespaces: BTreeSet<&str> =
-        settings.gateways.values().map(|gateway| gateway.output_namespace(&settings.namespace)).collect();
-    let selector = format!(
-        "{MANAGED_BY_LABEL}={MANAGED_BY},{}={},{}={}",
-        labels::NAMESPACE_LABEL,
-        key.namespace,
-        labels::TRUST_LABEL,
-        key.name
-    );
-    let listed = try_join_all(namespaces.into_iter().map(|namespace| {
-        let params = ListParams::default().labels(&selector);
-        async move {
-            let secrets = list::<Secret>(client, namespace, &params).await?;
-            let config_maps = list::<ConfigMap>(client, namespace, &params).await?;
-            Ok((namespace, secrets, config_maps))
-        }
-    }))
-    .await?;
-    for (namespace, secrets, config_maps) in listed {
-        for secret in secrets {
-            if let Some(id) = key_id(&secret) {
-                found.entry((id, namespace.to_owned())).or_default().secret = Some(secret);
-            }
-        }
-        for config_map in config_maps {
-            if let Some(id) = key_id(&config_map) {
-                found.entry((id, namespace.to_owned())).or_default().config_map = Some(config_map);
-            }
-        }
-    }
-    let (mine, others): (Vec<_>, Vec<_>) =
-        asked_for(settings, routes).partition(|(route, _, _)| route.spec.trust_ref.name == key.name);
-    for (_, id, namespace) in others {
-        found.remove(&(id, namespace));
-    }
-    let missing = mine
-        .into_iter()
-        .map(|(_, id, namespace)| (id, namespace))
-        .filter(|at| found.get(at).is_none_or(|found| found.secret.is_none() || found.config_map.is_none()));
-    // What lies there without our labels is somebody else's, and has to be seen so that it is left alone.
-    let read = try_join_all(missing.map(|(id, namespace)| async move {
-        let name = id.object_name();
-        let (secret, config_map) = tokio::try_join!(
-            get::<Secret>(Api::namespaced(client.clone(), &namespace), name.clone()),
-            get::<ConfigMap>(Api::namespaced(client.clone(), &namespace), name),
-        )?;
-        Ok(((id, namespace), FoundKey { secret, config_map }))
-    }))
-    .await?;
-    found.extend(read.into_iter().filter(|(_, key)| key.secret.is_some() || key.config_map.is_some()));
-    Ok(found)
-}
-
-async fn list<K>(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<K>, GatherError>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
-{
-    let listed = Api::<K>::namespaced(client.clone(), namespace).list(params).await;
-    listed.map(|list| list.items).map_err(|source| GatherError {
-        what: format!("{}s in namespace {namespace}", K::kind(&())),
-        source: Box::new(source),
-    })
-}
-
-/// Each route with each declared gateway that it names: the key and the namespace of its outputs.
-fn asked_for<'a>(
-    settings: &'a Settings,
-    routes: &'a [std::sync::Arc<ApiRoute>],
-) -> impl Iterator<Item = (&'a ApiRoute, KeyId, String)> {
-    routes.iter().flat_map(move |route| {
-        route.spec.gateways.iter().filter_map(move |gateway| {
-            let declared = settings.gateways.get(&gateway.name)?;
-            let id = KeyId {
-                gateway: gateway.name.clone(),
-                namespace: route.namespace()?,
-                route: route.name_any(),
-            };
-            Some((&**route, id, declared.output_namespace(&settings.namespace).to_owned()))
-        })
-    })
-}
-
-/// Which key an output belongs to, by its labels; its name must say the same.
-pub fn key_id<K: Resource>(object: &K) -> Option<KeyId> {
-    let label = |name: &str| object.labels().get(name).cloned();
-    let id = KeyId {
-        gateway: label(labels::GATEWAY_LABEL)?,
-        namespace: label(labels::NAMESPACE_LABEL)?,
-        route: label(labels::ROUTE_LABEL)?,
-    };
-    (id.object_name() == object.name_any()).then_some(id)
-}
-
-/// One entry for each key: of several namespaces the one that is asked for.
-fn existing_keys(
-    reader: &Reader,
-    settings: &Settings,
-    routes: &[std::sync::Arc<ApiRoute>],
-    found: &BTreeMap<(KeyId, String), FoundKey>,
-) -> BTreeMap<KeyId, ExistingKey> {
-    let wanted: BTreeSet<(KeyId, String)> =
-        asked_for(settings, routes).map(|(_, id, namespace)| (id, namespace)).collect();
-    let mut keys = BTreeMap::new();
-    let in_order = found.iter().filter(|(at, _)| !wanted.contains(at));
-    for ((id, namespace), key) in in_order.chain(found.iter().filter(|(at, _)| wanted.contains(at))) {
-        keys.insert(
-            id.clone(),
-            ExistingKey {
-                namespace: namespace.clone(),
-                secret: existing(key.secret.as_ref(), |secret| reader.key_secret(secret)),
-                config_map: existing(key.config_map.as_ref(), |map| map.data.clone().unwrap_or_default()),
-            },
-        );
-    }
-    keys
 }
 
 fn existing<K: Resource, T>(object: Option<&K>, read: impl Fn(&K) -> T) -> Existing<T> {

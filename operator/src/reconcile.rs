@@ -147,7 +147,7 @@ impl Reconciler {
         if settled && staged {
             return Ok(Next::After(Duration::ZERO));
         }
-        Ok(self.next(&plan, &outcome, retry, now))
+        Ok(self.next(&plan, &outcome, retry || found.is_obstructed(), now))
     }
 
     fn sources(&self) -> Sources<'_> {

@@ -107,3 +107,87 @@ pub fn leaf_facts(info: &LeafInfo, sound: bool) -> LeafFacts {
         sound,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use k8s_openapi::ByteString;
+    use postern_config::bundle::Content;
+    use postern_config::policy::Policy;
+    use postern_config::signed::Signer;
+
+    use super::*;
+    use crate::pki::{AuthorityKind, LeafSpec};
+
+    struct World {
+        reader: Reader,
+        backends: Arc<Authority>,
+        callers: Arc<Authority>,
+        current: Signer,
+        previous: Signer,
+    }
+
+    fn world() -> World {
+        let signer = || Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap();
+        let authority = |kind| Arc::new(Authority::generate(kind, Timestamp::now()).unwrap());
+        let (current, previous) = (signer(), signer());
+        let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+        let keys = vec![current.verify_key(), previous.verify_key()];
+        let reader = Reader::new(backends.clone(), callers.clone(), keys);
+        World { reader, backends, callers, current, previous }
+    }
+
+    fn secret(data: &[(&str, &[u8])]) -> Secret {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec()))).collect();
+        Secret { data: Some(data), ..Secret::default() }
+    }
+
+    fn bundle() -> Bundle {
+        let content = Content {
+            namespace: "shop".to_owned(),
+            trust: "orders".to_owned(),
+            trust_uid: "uid".to_owned(),
+            server_certificate: String::new(),
+            admins: Vec::new(),
+            policy: Policy { authorities: Vec::new(), ports: Vec::new(), routes: Vec::new() },
+        };
+        Bundle { sequence: 7, content }
+    }
+
+    fn read_bundle(world: &World, signer: &Signer, change: impl Fn(&mut Vec<u8>)) -> Option<bool> {
+        let (mut payload, signature) = bundle().seal(signer).unwrap();
+        change(&mut payload);
+        let secret = secret(&[("bundle.json", &payload), ("bundle.sig", signature.as_bytes())]);
+        world.reader.lock_secret(&secret).bundle.map(|sealed| sealed.by_current_key)
+    }
+
+    #[test]
+    fn a_bundle_counts_only_with_a_signature_of_ours() {
+        let world = world();
+        let stranger = Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap();
+        assert_eq!(read_bundle(&world, &world.current, |_| ()), Some(true));
+        assert_eq!(read_bundle(&world, &world.previous, |_| ()), Some(false));
+        assert_eq!(read_bundle(&world, &stranger, |_| ()), None);
+        assert_eq!(read_bundle(&world, &world.current, |payload| payload.push(b' ')), None);
+    }
+
+    #[test]
+    fn a_leaf_is_sound_if_the_authority_of_its_kind_signed_it() {
+        let world = world();
+        let leaf = |authority: &Authority, spec: LeafSpec| authority.issue(&spec, Timestamp::now()).unwrap();
+        let read = |leaf: &crate::pki::Leaf| {
+            let secret =
+                secret(&[("tls.crt", leaf.cert_pem.as_bytes()), ("tls.key", leaf.key_pem.as_bytes())]);
+            let sound = |leaf: Option<Leaf>| leaf.map(|leaf| leaf.facts.sound);
+            (sound(world.reader.lock_secret(&secret).leaf), sound(world.reader.key_secret(&secret).current))
+        };
+        let server = leaf(&world.backends, LeafSpec::server(["orders.shop.svc".to_owned()]));
+        let client = leaf(&world.callers, LeafSpec::client("spiffe://example.org/route"));
+        assert_eq!(read(&server), (Some(true), Some(false)));
+        assert_eq!(read(&client), (Some(false), Some(true)));
+        let mixed = crate::pki::Leaf { key_pem: client.key_pem.clone(), ..server };
+        assert_eq!(read(&mixed), (None, None), "the key of another certificate");
+    }
+}
