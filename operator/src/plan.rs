@@ -166,6 +166,8 @@ pub struct RoutePlan {
     pub generation: i64,
     /// Empty: the route itself makes sense. Refusals of one gateway are in [`KeyPlan::refusals`].
     pub refusals: Vec<Refusal>,
+    /// What is wrong but doesn't close the route: it is said, and what works goes on.
+    pub reservations: Vec<Refusal>,
     /// Where it leads, if that could be resolved.
     pub backend: Option<BackendPlan>,
     /// `spec.backendRef` as `<Service>:<port>`, for the column.

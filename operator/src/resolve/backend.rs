@@ -13,13 +13,16 @@ use crate::resolve::ports::{self, PodPorts, ServicePort, show};
 use crate::resolve::selectors::Selector;
 use crate::resolve::territory::{Holder, Territory};
 
-/// A Service's port that leads to pods of the lock and to no others.
+/// A Service's port that leads to pods of the lock.
 #[derive(Clone, Debug)]
 pub struct Target<'a> {
     /// The Service.
     pub service: &'a Service,
     /// Its port.
     pub port: ServicePort<'a>,
+    /// It also leads to pods outside the lock. Those who hold the key go on calling the pods behind it; the others
+    /// can't pose as them, since they have no certificate.
+    pub reservation: Option<Refusal>,
 }
 
 fn unresolved<T>(reason: Reason, message: String) -> Result<T, Refusal> {
@@ -44,7 +47,7 @@ pub fn resolve<'a>(
         return unresolved(Reason::RefNotFound, missing_service(key, reference, services, territory));
     };
     let port = port(key, reference, service)?;
-    guarded(key, reference, service, territory, pods)?;
+    let reservation = guarded(key, reference, service, territory, pods)?;
     match &port.target {
         PortRef::Name(name) if !pod_ports.is_empty() && !pod_ports.declares(&port.target) => unresolved(
             Reason::PortNotFound,
@@ -57,7 +60,7 @@ pub fn resolve<'a>(
                 pod_ports.list()
             ),
         ),
-        _ => Ok(Target { service, port }),
+        _ => Ok(Target { service, port, reservation }),
     }
 }
 
@@ -130,15 +133,15 @@ fn port<'a>(key: &LockKey, reference: &BackendRef, service: &'a Service) -> Resu
     )
 }
 
-/// Refuses a Service that also leads to pods outside the lock, or to none of it: a gateway that calls it would
-/// send data to pods that nobody guards, or would never be answered.
+/// Refuses a Service that leads to none of the lock's pods, and objects to one that leads to others too: calls to those
+/// fail, since gateways demand a certificate that only the lock's pods have.
 fn guarded(
     key: &LockKey,
     reference: &BackendRef,
     service: &Service,
     territory: &Territory,
     pods: &[PodFacts],
-) -> Result<(), Refusal> {
+) -> Result<Option<Refusal>, Refusal> {
     let name = &reference.name;
     let external = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
     let selector = match selector(service) {
@@ -163,15 +166,17 @@ fn guarded(
         })
         .collect();
     if !outside.is_empty() {
-        return unresolved(
-            Reason::BackendNotGuarded,
-            format!(
-                "Service {name} also leads to pods that are not behind BackendTrust {}: {}; make its selector and the \
-                 podSelector select the same pods",
-                key.name,
-                some_of(&outside)
-            ),
+        let some_inside = selected().any(|pod| territory.holder(&pod.labels) == Holder::Ours);
+        let message = format!(
+            "Service {name} {} to pods that are not behind BackendTrust {} ({}){}: make its selector and the podSelector \
+             select the same pods",
+            if some_inside { "also leads" } else { "leads only" },
+            key.name,
+            some_of(&outside),
+            if some_inside { "; calls that reach those fail" } else { "" },
         );
+        let refusal = Refusal::new(ConditionType::ResolvedRefs, Reason::BackendNotGuarded, message);
+        return if some_inside { Ok(Some(refusal)) } else { Err(refusal) };
     }
     let certain = selector.implies(&territory.selector);
     let possible = selector.overlaps(&territory.selector);
@@ -186,7 +191,7 @@ fn guarded(
             ),
         );
     }
-    Ok(())
+    Ok(None)
 }
 
 /// At most five names, and how many more there are.

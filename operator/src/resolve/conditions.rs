@@ -195,7 +195,8 @@ fn pods_programmed(pods: &PodsPlan, rollout: &[String]) -> Verdict {
 pub fn route(plan: &Plan, route: &RoutePlan, outcome: &Outcome) -> Vec<Verdict> {
     let gateways: Vec<_> = route.keys.iter().map(|key| (key, gateway(plan, route, key, outcome))).collect();
     let accepted = route_accepted(route);
-    let resolved = refused_or(ConditionType::ResolvedRefs, &route.refusals, || {
+    let said: Vec<_> = route.refusals.iter().chain(&route.reservations).cloned().collect();
+    let resolved = refused_or(ConditionType::ResolvedRefs, &said, || {
         Verdict::good(
             ConditionType::ResolvedRefs,
             Reason::ResolvedRefs,

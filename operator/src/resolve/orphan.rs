@@ -68,6 +68,7 @@ fn plan(route: &ApiRoute, message: String, keys: Vec<KeyPlan>) -> RoutePlan {
         uid: route.metadata.uid.clone().unwrap_or_default(),
         generation: route.metadata.generation.unwrap_or_default(),
         refusals: vec![Refusal::new(ConditionType::ResolvedRefs, Reason::RefNotFound, message)],
+        reservations: Vec::new(),
         backend: None,
         backend_label: backend::label(&route.spec.backend_ref),
         hostnames: route.spec.hostnames.clone(),

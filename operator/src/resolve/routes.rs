@@ -71,11 +71,11 @@ fn plan(
 ) -> RoutePlan {
     let (rules, mut refusals) = rules::resolve(route);
     refusals.extend(too_long("ApiRoute", name(route)));
-    let backend = match backend(site, route, claims) {
-        Ok(backend) => Some(backend),
+    let (backend, reservations) = match backend(site, route, claims) {
+        Ok((backend, reservation)) => (Some(backend), reservation.into_iter().collect()),
         Err(refusal) => {
             refusals.push(refusal);
-            None
+            (None, Vec::new())
         }
     };
     let holds = refusals.is_empty() && !site.closed;
@@ -96,6 +96,7 @@ fn plan(
         uid: route.metadata.uid.clone().unwrap_or_default(),
         generation: route.metadata.generation.unwrap_or_default(),
         refusals,
+        reservations,
         backend,
         backend_label: backend::label(&route.spec.backend_ref),
         hostnames: route.spec.hostnames.clone(),
@@ -126,7 +127,11 @@ pub(super) fn accepted(reason: Reason, message: String) -> Refusal {
     Refusal::new(ConditionType::Accepted, reason, message)
 }
 
-fn backend(site: &Site<'_>, route: &ApiRoute, claims: &[Claim]) -> Result<BackendPlan, Refusal> {
+fn backend(
+    site: &Site<'_>,
+    route: &ApiRoute,
+    claims: &[Claim],
+) -> Result<(BackendPlan, Option<Refusal>), Refusal> {
     let Site { settings, inputs, services, territory, pod_ports, .. } = site;
     let reference = &route.spec.backend_ref;
     let target = backend::resolve(&inputs.key, reference, services, territory, &inputs.pods, pod_ports)?;
@@ -165,7 +170,7 @@ fn backend(site: &Site<'_>, route: &ApiRoute, claims: &[Claim]) -> Result<Backen
         }
     };
     let [_, dns_name] = certified;
-    Ok(BackendPlan {
+    let plan = BackendPlan {
         service: reference.name.clone(),
         service_port: reference.port,
         addresses: backend::addresses(target.service),
@@ -174,7 +179,8 @@ fn backend(site: &Site<'_>, route: &ApiRoute, claims: &[Claim]) -> Result<Backen
         container_port: pod_ports.number(&port),
         port,
         protocol,
-    })
+    };
+    Ok((plan, target.reservation))
 }
 
 /// How the policy names the target: as `spec.ports` does if it lists the same port, else as an older route does,
