@@ -112,10 +112,18 @@ impl Cluster {
 
     /// Deletes what `like` names, if it is there.
     pub async fn delete(&self, like: &Value) {
+        self.try_delete(like).await.unwrap_or_else(|error| panic!("{error}\nthe object: {like:#}"));
+    }
+
+    /// The same where it may be refused.
+    ///
+    /// # Errors
+    /// The API server's refusal.
+    pub async fn try_delete(&self, like: &Value) -> Result<(), String> {
         let (api, name) = self.dynamic(like);
         match api.delete(&name, &DeleteParams::default()).await {
-            Err(error) if !not_found(&error) => panic!("{name} cannot be deleted: {error}"),
-            _ => {}
+            Err(error) if !not_found(&error) => Err(text(&error)),
+            _ => Ok(()),
         }
     }
 

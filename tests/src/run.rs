@@ -62,7 +62,8 @@ pub fn run(sharing: Sharing, test: impl AsyncFnOnce(&Test)) {
             context.explain().await;
         }
         for object in context.objects.take() {
-            context.cluster.delete(&object).await;
+            // By now it may be another's, of the same name.
+            let _ = context.cluster.try_delete(&object).await;
         }
         for namespace in context.namespaces.take() {
             context.cluster.delete_namespace(&namespace).await;

@@ -56,6 +56,8 @@ fn sidecars_own_ports(target: &Target) -> Vec<Attack> {
     for address in &target.addresses {
         for port in layout::OWN_PORTS {
             attacks.push(Attack::http(format!("plain HTTP to the sidecar's port {port}"), address, port));
+        }
+        for port in [layout::INBOUND_PORT, layout::ADMIN_PORT] {
             attacks.push(Attack::https(format!("TLS to the sidecar's port {port}"), address, port, None));
         }
     }

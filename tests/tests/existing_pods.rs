@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use postern_crds::BackendTrust;
 use postern_tests::attack::{self, Attack};
-use postern_tests::scene::{NAME, Scene};
+use postern_tests::scene::NAME;
 use postern_tests::workload::{ECHO_IMAGE, Echo, HTTP};
 use postern_tests::{Sharing, Test, lock, run, wait};
 use serde_json::{Value, json};
@@ -60,7 +60,9 @@ fn are_only_named_where_the_owner_deletes_them() {
         test.cluster.gone(&reference("v1", "Pod", &test.namespace, &target.pod)).await;
         lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
         let target = echo.target(&test.cluster).await;
-        Scene { echo, target }.refuses(test).await;
+        // No route leads to it yet.
+        let direct = Attack::http("plain HTTP", target.address(), HTTP).logged("PortClosed");
+        attack::all_refused(&test.cluster, &target, &[direct]).await;
     });
 }
 

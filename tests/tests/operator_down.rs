@@ -38,11 +38,18 @@ fn traffic_flows_and_admission_holds() {
         }
 
         // Somebody with all rights takes the fence away for a moment, and a pod slips in.
-        let gap = pod(&test.namespace, "slipped-in", NAME);
-        disarm(test).await;
-        wait::until("a pod to slip in", 20, async || test.cluster.try_create(&gap).await).await;
+        let slips_in = pod(&test.namespace, "slips-in", NAME);
+        let fences = take_fences(test).await;
+        wait::until("a pod to slip in", 20, async || test.cluster.try_create(&slips_in).await).await;
+        test.cluster.apply_all(&fences).await;
+        let comes_late = pod(&test.namespace, "comes-late", NAME);
+        wait::until("the fence to stand again", 20, async || match test.cluster.dry_run(&comes_late).await {
+            Ok(_) => Err("a pod could still slip in".to_owned()),
+            Err(_) => Ok(()),
+        })
+        .await;
         scale_operator(test, 2).await;
-        test.cluster.gone(&gap).await;
+        test.cluster.gone(&slips_in).await;
         lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
         scene.works(test, &gateway).await;
     });
@@ -87,12 +94,21 @@ async fn scale_operator(test: &Test, replicas: i32) {
     .await;
 }
 
-/// Deletes the bindings of this test's locks.
-async fn disarm(test: &Test) {
+/// Deletes the bindings of this test's locks; returns them, to be put back.
+async fn take_fences(test: &Test) -> Vec<Value> {
     let api: Api<ValidatingAdmissionPolicyBinding> = Api::all(test.cluster.client.clone());
+    let mut taken = Vec::new();
     for binding in api.list(&ListParams::default()).await.expect("a list") {
-        if binding.name_any().contains(&test.namespace) {
-            api.delete(&binding.name_any(), &DeleteParams::default()).await.expect("deleted");
+        let name = binding.name_any();
+        if !name.contains(&test.namespace) {
+            continue;
         }
+        api.delete(&name, &DeleteParams::default()).await.expect("deleted");
+        taken.push(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name, "labels": binding.labels()}, "spec": binding.spec,
+        }));
     }
+    assert!(!taken.is_empty(), "each lock has a binding");
+    taken
 }

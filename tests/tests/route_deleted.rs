@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::join_all;
 use postern_echo::attempt::{Attempt, Outcome, Payload};
 use postern_tests::attack::{self, Attack};
 use postern_tests::attacker::{NAMESPACE, Vantage};
@@ -42,15 +44,21 @@ fn its_key_opens_nothing_any_more() {
             "an open connection is used again"
         );
 
-        let deleted = Instant::now();
         test.cluster.delete(&scene::key(&test.namespace)).await;
         test.cluster.delete(&tcp_key).await;
-        refused_within(deleted, "an open HTTP connection", async || !is_in(ask(&mut held).await)).await;
-        refused_within(deleted, "an open TCP connection", async || !is_in(ask(&mut held_tcp).await)).await;
-        refused_within(deleted, "the gateway", async || {
-            !gateway.call(test, gateway.get("/")).await.outcome.got_in()
-        })
-        .await;
+        let deleted = Instant::now();
+        let through_gateway = async || is_in(Some(gateway.call(test, gateway.get("/")).await.outcome));
+        let elapsed = [
+            ("an open HTTP connection", refused(deleted, async || is_in(ask(&mut held).await)).boxed_local()),
+            (
+                "an open TCP connection",
+                refused(deleted, async || is_in(ask(&mut held_tcp).await)).boxed_local(),
+            ),
+            ("the gateway", refused(deleted, through_gateway).boxed_local()),
+        ];
+        for (what, elapsed) in join_all(elapsed.map(async |(what, elapsed)| (what, elapsed.await))).await {
+            assert!(elapsed < LIMIT, "{what} was refused only {elapsed:?} after the deletion");
+        }
 
         // What was handed over is gone, and does not keep the gateway from starting anew.
         let name = output_name(install::EDGE.0, &(test.namespace.clone(), NAME.to_owned()));
@@ -94,11 +102,11 @@ fn is_in(outcome: Option<Outcome>) -> bool {
     outcome.is_some_and(|outcome| outcome.got_in())
 }
 
-async fn refused_within(since: Instant, what: &str, mut refused: impl AsyncFnMut() -> bool) {
-    wait::until(&format!("{what} to be refused"), 20, async || {
-        if refused().await { Ok(()) } else { Err("it gets in still".to_owned()) }
+/// How long it takes until it does not get in any more.
+async fn refused(since: Instant, mut gets_in: impl AsyncFnMut() -> bool) -> Duration {
+    wait::until("it to be refused", 20, async || {
+        if gets_in().await { Err("it gets in still".to_owned()) } else { Ok(()) }
     })
     .await;
-    let elapsed = since.elapsed();
-    assert!(elapsed < LIMIT, "{what} was refused only {elapsed:?} after the deletion");
+    since.elapsed()
 }

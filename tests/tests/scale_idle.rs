@@ -80,7 +80,14 @@ where
     for object in all(api).await {
         if object.name_any().contains(part) {
             let name = format!("{} {}", K::kind(&()), object.name_any());
-            versions.insert(name, object.resource_version().unwrap_or_default());
+            // A controller of the cluster's own writes the status of admission policies.
+            let version = match K::group(&()).as_ref() {
+                "admissionregistration.k8s.io" => {
+                    object.meta().generation.map(|generation| generation.to_string())
+                }
+                _ => object.resource_version(),
+            };
+            versions.insert(name, version.unwrap_or_default());
         }
     }
 }

@@ -178,6 +178,7 @@ impl Outcome {
             Self::TlsAlert { name } => format!("TLS alert {name}"),
             Self::TlsError { error } => format!("TLS error: {error}"),
             Self::Http { status, .. } => format!("HTTP {status}"),
+            Self::HttpError { error } if error.contains("HTTP version") => "an answer that is no HTTP".into(),
             Self::HttpError { error } => format!("no HTTP answer: {error}"),
             Self::Bytes { text } => {
                 let start: String = text.chars().take(24).collect();

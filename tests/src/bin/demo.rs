@@ -71,7 +71,7 @@ async fn show(score: &mut Score) {
     println!("without a lock:");
     for attack in attacks(&cluster, &target).await {
         let (tried, hits) = try_one(&cluster, &target, &attack).await;
-        score.line(hits.total() > 0, &attack.name, "gets in", &tried.made.outcome.brief(), hits.total());
+        score.line(hits.total() > 0, &attack.name, "gets in", &tried.made.outcome.brief(), calls(&hits));
     }
 
     step("applying tests/manifests/lock.yaml and tests/manifests/key.yaml");
@@ -87,7 +87,7 @@ async fn show(score: &mut Score) {
     for attack in refused {
         let (tried, hits) = try_one(&cluster, &target, &attack).await;
         let good = attack::is_refusal(&tried.made.outcome) && hits == Hits::default();
-        score.line(good, &attack.name, "refused", &tried.made.outcome.brief(), hits.total());
+        score.line(good, &attack.name, "refused", &tried.made.outcome.brief(), calls(&hits));
     }
 
     step("starting the gateway: NGINX with the key that Postern has handed over");
@@ -122,7 +122,7 @@ async fn attacks(cluster: &Cluster, target: &Target) -> Vec<Attack> {
     for address in &target.service {
         attacks.push(Attack::http(format!("plain HTTP to the Service {address}"), address, SERVICE_HTTP));
     }
-    attacks.push(Attack::https("TLS without a certificate", target.address(), SECURE, None));
+    attacks.push(Attack::https("TLS to its own TLS port", target.address(), SECURE, None));
     attacks.push(Attack::http("plain HTTP", target.address(), HTTP).from_node());
     if let Some(address) = &target.link_local {
         for interface in attacker::interfaces(cluster, Vantage::Pod).await {
@@ -144,6 +144,7 @@ async fn with_certificates(cluster: &Cluster, target: &Target) -> Vec<Attack> {
     let address = target.address();
     let https = |name: &str, identity| Attack::https(name, address, HTTP, Some(identity));
     vec![
+        Attack::https("TLS without a certificate", address, HTTP, None),
         https("TLS, self-signed certificate", forge::self_signed(&leaf)),
         https("TLS, another CA that copies our names", impostor.issue(&leaf)),
         https("TLS, from the CA of the backends", backend.issue(&leaf)),
@@ -166,6 +167,11 @@ async fn try_one(cluster: &Cluster, target: &Target, attack: &Attack) -> (Tried,
         probes: 0,
     };
     (tried, hits)
+}
+
+/// How often the application was called, whatever the protocol.
+fn calls(hits: &Hits) -> u64 {
+    hits.http_requests + hits.tcp_connections + hits.datagrams
 }
 
 async fn through(cluster: &Cluster, score: &mut Score, target: &Target, gateway: &Gateway) {
