@@ -150,8 +150,8 @@ impl App {
             KnownLocks { settings: settings.clone(), trusts: stores.trusts.clone(), filled: filled.clone() };
         let operator = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", config.namespace);
         let reviewer = Reviewer::new(Arc::new(locks), injector, operator);
-        let observed = metrics.clone();
-        let observer = Arc::new(move |verdict| observed.reviewed(verdict));
+        let counting = metrics.clone();
+        let observer = Arc::new(move |verdict| counting.reviewed(verdict));
         let address = SocketAddr::new(options.health.ip(), config.webhook.port);
         let webhook = Server::bind(address, certificates.serving(), reviewer, observer).await?;
         let roots = Authorities {

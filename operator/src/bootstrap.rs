@@ -16,7 +16,7 @@ use crate::pki::rotation::{OwnCertificates, RotationError};
 use crate::pki::store::{Store, StoreError};
 use crate::settings::{Images, Settings};
 
-/// The ConfigMap in the operator's namespace that remembers which sidecar images are accepted.
+/// The `ConfigMap` in the operator's namespace that remembers which sidecar images are accepted.
 pub const IMAGES: &str = "postern-images";
 const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
@@ -84,7 +84,7 @@ pub async fn learn(client: &Client, config: &Config) -> Result<Learnt, Bootstrap
     let remembered = remembered.map_err(unreadable(format!("ConfigMap {}/{IMAGES}", config.namespace)))?;
     let previous = previous_image(remembered.as_ref(), &config.sidecar.image);
     let cluster_id = system.uid().unwrap_or_default();
-    let settings = config.settings(cluster_id, previous, vec![signer.verify_key()]);
+    let settings = config.settings(&cluster_id, previous, vec![signer.verify_key()]);
     let problems = settings.problems();
     if !problems.is_empty() {
         return Err(BootstrapError::Invalid(problems));

@@ -167,7 +167,7 @@ impl Config {
         }
         // What is only learnt in the cluster stands in for itself, so that the rest is checked before that.
         let placeholder = "A".repeat(43).parse::<VerifyKey>().into_iter().collect();
-        let trial = config.settings("placeholder".to_owned(), None, placeholder);
+        let trial = config.settings("placeholder", None, placeholder);
         problems.extend(trial.problems());
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
     }
@@ -177,7 +177,7 @@ impl Config {
     /// `cluster_id`: uid of the namespace `kube-system`, from which the default trust domain is made.
     pub fn settings(
         &self,
-        cluster_id: String,
+        cluster_id: &str,
         previous_image: Option<String>,
         verify_keys: Vec<VerifyKey>,
     ) -> Settings {

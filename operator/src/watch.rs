@@ -97,7 +97,9 @@ impl Watches {
         // Without a leader's queue there is nobody to wake, so nothing is worked out either.
         let wake = |keys: &dyn Fn() -> Vec<LockKey>| {
             if let Some(waker) = waker.get() {
-                keys().into_iter().for_each(|key| waker.wake(key));
+                for key in keys() {
+                    waker.wake(key);
+                }
             }
         };
         let (all_trusts, all_routes) = (|| stores.trusts.state(), || stores.routes.state());
@@ -146,7 +148,9 @@ impl Watches {
                 pods,
                 LeanPod::matters,
                 |change| {
-                    wake(&|| touched::by_pod(&change, &all_trusts(), &all_routes(), &stores.services.state()))
+                    wake(&|| {
+                        touched::by_pod(&change, &all_trusts(), &all_routes(), &stores.services.state())
+                    });
                 },
             ),
         );

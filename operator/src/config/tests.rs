@@ -47,7 +47,7 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(config.lifetimes.certificate, SignedDuration::from_hours(1000));
     assert_eq!(config.lifetimes.overlap, SignedDuration::from_hours(12));
     assert_eq!(config.webhook, Webhook { service_name: "hook".to_owned(), port: 8443 });
-    let settings = config.settings("uid".to_owned(), None, Vec::new());
+    let settings = config.settings("uid", None, Vec::new());
     assert_eq!(
         (settings.trust_domain.as_str(), settings.cluster_domain.as_str()),
         ("example.org", "corp.local")
@@ -60,7 +60,7 @@ fn what_is_absent_is_the_strict_or_usual_choice() {
     assert!(config.gateways.is_empty());
     assert_eq!(config.webhook, Webhook { service_name: "postern-webhook".to_owned(), port: 9443 });
     assert_eq!(config.sidecar.image_pull_policy, "IfNotPresent");
-    let settings = config.settings("0f8fad5b".to_owned(), Some("old:1".to_owned()), Vec::new());
+    let settings = config.settings("0f8fad5b", Some("old:1".to_owned()), Vec::new());
     assert_eq!(settings.trust_domain, "0f8fad5b.cluster.local");
     assert_eq!(settings.images.previous.as_deref(), Some("old:1"));
 }

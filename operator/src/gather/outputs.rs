@@ -176,7 +176,7 @@ mod tests {
              memory: 1}}, gateways: [{name: edge, flavour: NGINX, namespace: gateways}, {name: outside, flavour: NGINX}]}",
         )
         .unwrap();
-        let settings = config.settings("id".to_owned(), None, Vec::new());
+        let settings = config.settings("id", None, Vec::new());
         let route: ApiRoute = serde_json::from_value(json!({
             "apiVersion": "postern.dev/v1alpha1", "kind": "ApiRoute",
             "metadata": {"namespace": "shop", "name": "orders"},
