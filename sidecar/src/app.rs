@@ -185,7 +185,7 @@ impl App {
             Err(reason) => {
                 tracing::error!(reason, "the pod record cannot be used");
                 lasting.push(ready.pending("pod record", reason));
-                (Probes::Unavailable, Default::default())
+                (Probes::Unavailable, PortNames::new())
             }
         };
         let expected = Expectation {

@@ -47,16 +47,16 @@ pub enum Task {
 enum Command {
     /// Guards the pod it runs in, by the operator's signed configuration.
     Guard(GuardArgs),
-    /// Closes the pod's network namespace and redirects what comes in to the sidecar (needs NET_ADMIN).
+    /// Closes the pod's network namespace and redirects what comes in to the sidecar (needs the capability `NET_ADMIN`).
     Redirect,
 }
 
 #[derive(Debug, Args)]
 struct GuardArgs {
-    /// Namespace of the BackendTrust.
+    /// Namespace of the `BackendTrust`.
     #[arg(long, value_name = "NAME")]
     namespace: String,
-    /// Name of the BackendTrust.
+    /// Name of the `BackendTrust`.
     #[arg(long, value_name = "NAME")]
     trust: String,
     /// Key that signs this lock's configuration (Ed25519, 32 bytes in unpadded URL-safe base64); given twice while

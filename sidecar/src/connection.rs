@@ -100,7 +100,13 @@ async fn enter(
         Protocol::HTTP => Arc::clone(&generation.http),
         Protocol::TCP => Arc::clone(&generation.tcp),
     };
-    let (stream, caller) = match tls::accept(config, stream, worker.limits.handshake).await {
+    let handshake = tls::accept(config, stream, worker.limits.handshake);
+    let accepted = tokio::select! {
+        accepted = handshake => accepted,
+        // Nothing has been asked for yet, so nothing is lost.
+        () = worker.until_draining() => return Ok(()),
+    };
+    let (stream, caller) = match accepted {
         Ok(accepted) => accepted,
         Err(HandshakeError::Closed) => {
             worker.metrics.handshake(Handshake::Closed);

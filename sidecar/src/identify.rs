@@ -130,11 +130,12 @@ impl Authorities {
             .split_first()
             .ok_or_else(|| Refusal::bare(Code::NoCertificate, "no certificate was presented"))?;
         let parsed = match X509Certificate::from_der(leaf) {
-            Ok((rest, parsed)) if rest.is_empty() => parsed,
-            Ok(_) => return Err(Refusal::unreadable(leaf, "bytes follow the certificate")),
-            Err(error) => return Err(Refusal::unreadable(leaf, error)),
+            Ok(([], parsed)) => parsed,
+            Ok(_) => return Err(Refusal::unreadable(leaf, "bytes follow the certificate").into()),
+            Err(error) => return Err(Refusal::unreadable(leaf, error).into()),
         };
-        let refuse = |code, reason: String| Err(Refusal::of(code, reason, Presented::of(leaf, &parsed)));
+        let refuse =
+            |code, reason: String| Err(Refusal::of(code, reason, Presented::of(leaf, &parsed)).into());
 
         let authority = match self.vouching(leaf, intermediates, now) {
             Ok(authority) => authority,

@@ -27,5 +27,6 @@ pub mod redirect;
 pub mod reload;
 pub mod signal;
 pub mod status;
+mod text;
 pub mod tls;
 pub mod worker;

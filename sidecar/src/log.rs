@@ -183,5 +183,5 @@ const fn is_about_the_application(code: Code) -> bool {
 
 /// A caller's text, so far as a line should hold it.
 fn clip(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(512)).unwrap_or_default()
+    crate::text::clip(text, 512)
 }

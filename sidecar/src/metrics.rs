@@ -158,7 +158,7 @@ impl Metrics {
         Self { control: Arc::default(), workers: (0..workers).map(|_| Arc::default()).collect() }
     }
 
-    /// Prometheus' text format (OpenMetrics).
+    /// Prometheus' text format, as `OpenMetrics` defines it.
     ///
     /// # Errors
     /// Only if a string cannot be written.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
 use tokio::runtime::LocalOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::authorize::Denial;
 use crate::connection::{self, Connection, Inbound, Registered};
@@ -66,6 +66,7 @@ pub(crate) struct Worker {
     started: Instant,
     clock: Cell<u64>,
     draining: Cell<bool>,
+    drain_begins: Notify,
 }
 
 impl Handle {
@@ -145,6 +146,7 @@ impl Worker {
             started: Instant::now(),
             clock: Cell::new(0),
             draining: Cell::new(false),
+            drain_begins: Notify::new(),
         }
     }
 
@@ -198,6 +200,7 @@ impl Worker {
 
     fn drain(&self) {
         self.draining.set(true);
+        self.drain_begins.notify_waiters();
         for connection in self.connections.borrow().values() {
             connection.signal.give(Order::Finish);
         }
@@ -220,6 +223,14 @@ impl Worker {
             } else if connection.is_expired(wall) || (quiet > idle && !is_busy) {
                 connection.signal.give(Order::Finish);
             }
+        }
+    }
+
+    /// Until no new callers are wanted.
+    pub(crate) async fn until_draining(&self) {
+        let begins = self.drain_begins.notified();
+        if !self.draining.get() {
+            begins.await;
         }
     }
 

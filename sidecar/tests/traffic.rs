@@ -1,4 +1,13 @@
 //! What passes, passes whole: streams, trailers, large bodies, the application's troubles, the end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking, and has no callers"
+)]
 
 mod support;
 

@@ -68,7 +68,7 @@ impl<'a> Host<'a> {
     }
 
     /// Whether `pattern` allows it: an equal name, or `*.` and a suffix after at least one label, as
-    /// `hostnames` of an HTTPRoute. Patterns are lower-case.
+    /// `hostnames` of an `HTTPRoute`. Patterns are lower-case.
     pub fn matches(&self, pattern: &str) -> bool {
         match pattern.strip_prefix('*') {
             Some(suffix) => {

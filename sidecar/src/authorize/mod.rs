@@ -146,7 +146,7 @@ fn denied(request: &Request<'_>, who: &Who<'_>, known: bool, host_allowed: bool)
 
 /// Enough of a caller's text for a log line.
 fn clip(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(200)).unwrap_or_default()
+    crate::text::clip(text, 200)
 }
 
 #[cfg(test)]

@@ -50,6 +50,6 @@ fn names(parsed: &X509Certificate<'_>) -> String {
 }
 
 fn clip(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(CLIP));
+    text.truncate(crate::text::clip(&text, CLIP).len());
     text
 }

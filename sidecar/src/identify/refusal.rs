@@ -25,11 +25,11 @@ impl Refusal {
         Box::new(Self { denial: Denial::new(code, reason), presented: None })
     }
 
-    pub(super) fn of(code: Code, reason: String, presented: Presented) -> Box<Self> {
-        Box::new(Self { denial: Denial::new(code, reason), presented: Some(presented) })
+    pub(super) fn of(code: Code, reason: String, presented: Presented) -> Self {
+        Self { denial: Denial::new(code, reason), presented: Some(presented) }
     }
 
-    pub(super) fn unreadable(leaf: &CertificateDer<'_>, error: impl Display) -> Box<Self> {
+    pub(super) fn unreadable(leaf: &CertificateDer<'_>, error: impl Display) -> Self {
         let reason = format!("the certificate cannot be read ({error})");
         Self::of(Code::MalformedCertificate, reason, Presented::unreadable(leaf))
     }

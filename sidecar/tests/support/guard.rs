@@ -33,7 +33,9 @@ pub struct GuardedPod {
     pub addresses: Addresses,
     upstream: SocketAddr,
     workers: usize,
+    limits: Limits,
     running: Option<(oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
+    ending: Option<std::thread::JoinHandle<()>>,
 }
 
 static VERSIONS: AtomicUsize = AtomicUsize::new(0);
@@ -45,6 +47,10 @@ pub fn signer() -> Signer {
 impl GuardedPod {
     /// Of the lock shop/orders. Nothing is in the Secret yet.
     pub fn start(upstream: SocketAddr, workers: usize) -> Self {
+        Self::start_with(upstream, workers, Limits::default())
+    }
+
+    pub fn start_with(upstream: SocketAddr, workers: usize, limits: Limits) -> Self {
         super::install_provider();
         let directory = tempfile::tempdir().unwrap();
         for name in ["config", "pod", "state"] {
@@ -61,8 +67,17 @@ impl GuardedPod {
         };
         std::fs::write(directory.path().join("pod/record"), record.seal(&signer).unwrap()).unwrap();
         let addresses = Addresses { inbound: Vec::new(), probe: None, metrics: None, admin: None };
-        let mut pod =
-            Self { pki: Pki::new(), signer, directory, addresses, upstream, workers, running: None };
+        let mut pod = Self {
+            pki: Pki::new(),
+            signer,
+            directory,
+            addresses,
+            upstream,
+            workers,
+            limits,
+            running: None,
+            ending: None,
+        };
         pod.run();
         pod
     }
@@ -77,7 +92,7 @@ impl GuardedPod {
             state: self.path("state"),
             ports: Ports { inbound: 0, probe: 0, metrics: 0, admin: 0 },
         };
-        let options = Options { workers: self.workers, access_log: false, limits: Limits::default() };
+        let options = Options { workers: self.workers, access_log: false, limits: self.limits.clone() };
         let own = Arc::new(OwnAddresses::new().unwrap());
         let destination = Arc::new(Fixed(Target { port: 8080, address: self.upstream }));
         let app = App::guard_with(&guard, options, Metrics::new(self.workers), own, destination).unwrap();
@@ -96,6 +111,18 @@ impl GuardedPod {
     pub fn restart(&mut self) {
         self.stop();
         self.run();
+    }
+
+    /// Asks it to end; whether it has ended is told by [`Self::has_ended`].
+    pub fn begin_to_stop(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            stop.send(()).unwrap();
+            self.ending = Some(thread);
+        }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.ending.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
     }
 
     pub fn stop(&mut self) {
@@ -197,9 +224,9 @@ impl GuardedPod {
 
 impl Drop for GuardedPod {
     fn drop(&mut self) {
-        if let Some((stop, thread)) = self.running.take() {
+        // Not waited for: the callers of the tests run on this thread and have to take part in the end.
+        if let Some((stop, _)) = self.running.take() {
             let _ = stop.send(());
-            let _ = thread.join();
         }
     }
 }

@@ -1,0 +1,170 @@
+//! What callers, known or not, can't use up; and what waits that has a right to wait.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking, and has no callers"
+)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use postern_sidecar::limits::Limits;
+use support::client::{get, plaintext, read};
+use support::{Application, Attempt, Client, GuardedPod, LIMIT, ORDERS, eventually};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+async fn pod(limits: Limits) -> (Application, GuardedPod) {
+    let application = Application::http().await;
+    let pod = GuardedPod::start_with(application.address, 1, limits);
+    pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
+    pod.ready_says(true, "ready").await;
+    (application, pod)
+}
+
+fn gateway(pod: &GuardedPod) -> Client {
+    Client::http1(pod.callers(), &pod.pki.servers, &pod.pki.gateway())
+}
+
+/// How long the other side keeps a connection.
+async fn until_closed(mut stream: impl tokio::io::AsyncRead + Unpin) -> Duration {
+    let start = Instant::now();
+    let mut rest = Vec::new();
+    // An error is an end too.
+    let _ = timeout(LIMIT, stream.read_to_end(&mut rest)).await.expect("an end");
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn whoever_does_not_finish_the_handshake_is_closed() {
+    let limits = Limits { handshake: Duration::from_secs(1), ..Limits::default() };
+    let (_application, pod) = pod(limits).await;
+    let silent = TcpStream::connect(pod.callers()).await.unwrap();
+    let waited = until_closed(silent).await;
+    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test]
+async fn half_a_head_is_closed_and_an_idle_connection_is_kept() {
+    let limits = Limits { header: Duration::from_secs(1), ..Limits::default() };
+    let (application, pod) = pod(limits).await;
+    let mut kept = gateway(&pod).open_http1().await;
+    assert_eq!(read(kept.send_request(get("/")).await.unwrap()).await.0, 200);
+    let mut slow = gateway(&pod).connect().await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    let waited = until_closed(slow).await;
+    assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
+    kept.ready().await.unwrap();
+    assert_eq!(read(kept.send_request(get("/")).await.unwrap()).await.0, 200);
+    assert_eq!(application.hits(), 2);
+}
+
+#[tokio::test]
+async fn what_is_idle_for_too_long_is_closed_and_a_silent_application_is_given_up() {
+    let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
+    let (application, pod) = pod(limits).await;
+    let mut idle = gateway(&pod).open_http1().await;
+    assert_eq!(read(idle.send_request(get("/")).await.unwrap()).await.0, 200);
+    let Attempt::Answered(status, body) = gateway(&pod).get("/slow").await else { panic!("an answer") };
+    assert_eq!(status, 504, "{body}");
+    assert!(body.contains("ApplicationTimeout"), "{body}");
+    eventually("the idle connection is closed", async || idle.is_closed()).await;
+    assert_eq!(application.hits(), 2);
+}
+
+#[tokio::test]
+async fn strangers_have_a_budget_of_their_own() {
+    let limits = Limits { unproven_per_source: 3, ..Limits::default() };
+    let (_application, pod) = pod(limits).await;
+    let mut callers = Vec::new();
+    for _ in 0..5 {
+        // Callers with a route don't count.
+        let mut sender = gateway(&pod).open_http1().await;
+        assert_eq!(read(sender.send_request(get("/")).await.unwrap()).await.0, 200);
+        callers.push(sender);
+    }
+    let mut strangers = Vec::new();
+    for _ in 0..3 {
+        strangers.push(TcpStream::connect(pod.callers()).await.unwrap());
+    }
+    eventually("a fourth stranger is refused", async || {
+        let stream = TcpStream::connect(pod.callers()).await.unwrap();
+        timeout(Duration::from_millis(300), until_closed(stream)).await.is_ok()
+    })
+    .await;
+    let metrics = plaintext(pod.metrics(), b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let metrics = String::from_utf8_lossy(&metrics).into_owned();
+    assert!(!metrics.contains(r#"denials_total{code="TooManyConnections"} 0"#), "{metrics}");
+    for sender in &mut callers {
+        assert_eq!(read(sender.send_request(get("/")).await.unwrap()).await.0, 200);
+    }
+    drop(strangers);
+    eventually("there is room again", async || {
+        matches!(gateway(&pod).get("/").await, Attempt::Answered(200, _))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let (application, pod) = pod(Limits::default()).await;
+    let large =
+        format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\nconnection: close\r\n\r\n", "x".repeat(80 << 10));
+    let attempt = gateway(&pod).attempt(large.as_bytes()).await;
+    assert!(matches!(attempt, Attempt::Answered(431, _) | Attempt::Closed), "{attempt:?}");
+    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}connection: close\r\n\r\n", "x: 1\r\n".repeat(200));
+    let attempt = gateway(&pod).attempt(many.as_bytes()).await;
+    assert!(matches!(attempt, Attempt::Answered(431, _)), "{attempt:?}");
+    let two = Client::http2(pod.callers(), &pod.pki.servers, &pod.pki.gateway());
+    let mut request = support::client::get2("/");
+    for _ in 0..200 {
+        request.headers_mut().append("x", "1".parse().unwrap());
+    }
+    let (status, body) = read(two.open_http2().await.send_request(request).await.unwrap()).await;
+    assert_eq!(status, 431, "{body}");
+    assert_eq!(application.hits(), 0);
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_ever() {
+    let limits = Limits { drain: Duration::from_secs(1), ..Limits::default() };
+    let (application, mut pod) = pod(limits).await;
+    let mut open = gateway(&pod).open_http1().await;
+    let stuck = tokio::spawn(async move { open.send_request(get("/slow")).await.is_err() });
+    eventually("it is on its way", async || application.hits() == 1).await;
+    let start = Instant::now();
+    pod.begin_to_stop();
+    eventually("the end", async || pod.has_ended()).await;
+    let waited = start.elapsed();
+    assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
+    assert!(stuck.await.unwrap(), "what was in flight is broken off");
+}
+
+#[tokio::test]
+async fn a_port_name_that_the_pod_does_not_have_stays_closed() {
+    let (application, pod) = pod(Limits::default()).await;
+    let mut policy = pod.policy(&[(ORDERS, None)]);
+    let nowhere = postern_config::policy::PortRef::Name("nowhere".to_owned());
+    policy.ports[0].port = nowhere.clone();
+    policy.routes[0].port = nowhere;
+    pod.mount_bundle(&pod.bundle(2, policy));
+    pod.ready_says(true, "nowhere").await;
+    assert_eq!(gateway(&pod).get("/").await, Attempt::Closed);
+    assert_eq!(application.hits(), 0);
+}
+
+#[tokio::test]
+async fn a_pod_record_of_another_pod_is_refused() {
+    let (_application, mut pod) = pod(Limits::default()).await;
+    pod.stop();
+    std::fs::write(pod.path("pod/record"), "{}").unwrap();
+    pod.restart();
+    pod.ready_says(false, "pod record").await;
+    assert_eq!(gateway(&pod).get("/").await, Attempt::Closed);
+}
