@@ -194,8 +194,8 @@ fn pods_programmed(pods: &PodsPlan, rollout: &[String]) -> Verdict {
 /// The conditions of one `ApiRoute`.
 pub fn route(plan: &Plan, route: &RoutePlan, outcome: &Outcome) -> Vec<Verdict> {
     let gateways: Vec<_> = route.keys.iter().map(|key| (key, gateway(plan, route, key, outcome))).collect();
-    let accepted = route_accepted(route);
     let said: Vec<_> = route.refusals.iter().chain(&route.reservations).cloned().collect();
+    let accepted = route_accepted(route, &said);
     let resolved = refused_or(ConditionType::ResolvedRefs, &said, || {
         Verdict::good(
             ConditionType::ResolvedRefs,
@@ -230,8 +230,8 @@ fn trust_not_ready(plan: &Plan, lock: &Verdict) -> Verdict {
 }
 
 /// A route that none of its gateways takes is of no use, so it is not accepted itself.
-fn route_accepted(route: &RoutePlan) -> Verdict {
-    refused_or(ConditionType::Accepted, &route.refusals, || {
+fn route_accepted(route: &RoutePlan, said: &[Refusal]) -> Verdict {
+    refused_or(ConditionType::Accepted, said, || {
         let of_gateways: Vec<Refusal> = route.keys.iter().filter_map(not_accepted).cloned().collect();
         let all = !of_gateways.is_empty() && of_gateways.len() == route.keys.len();
         refused_or(ConditionType::Accepted, if all { &of_gateways } else { &[] }, || {

@@ -163,19 +163,20 @@ pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service]) -> Lo
         .collect();
     let mut judged = LockPorts::default();
     for (at, entry) in entries.iter().enumerate() {
-        let twin = entries.iter().enumerate().find(|(other_at, other)| {
-            *other_at != at && pods.compare(&entry.port, &other.port) != Sameness::Different
-        });
+        let others = || entries.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+        let twin = |sameness| others().find(|other| pods.compare(&entry.port, &other.port) == sameness);
         let refusal = reserved(&entry.port, pods)
-            .or_else(|| twin.map(|(_, twin)| duplicate(entry, twin, pods)))
+            .or_else(|| twin(Sameness::Same).map(|twin| duplicate(entry, twin, pods)))
             .or_else(|| missing(&entry.port, pods, services));
-        match refusal {
-            None => judged.entries.push(entry.clone()),
-            Some(refusal) => {
-                judged.refused.push(entry.port.clone());
-                judged.refusals.push(refusal);
-            }
+        if let Some(refusal) = refusal {
+            judged.refused.push(entry.port.clone());
+            judged.refusals.push(refusal);
+            continue;
         }
+        // A few pods that name their ports otherwise must not close a port of all the others. Where two entries meet in
+        // one pod, the sidecar takes the stricter.
+        judged.refusals.extend(twin(Sameness::Sometimes).map(|twin| ambiguous(entry, twin)));
+        judged.entries.push(entry.clone());
     }
     judged.refusals.sort();
     judged.refusals.dedup();
@@ -185,7 +186,8 @@ pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service]) -> Lo
 /// Refuses a port that is one of the sidecar's own.
 pub fn reserved(port: &PortRef, pods: &PodPorts) -> Option<Refusal> {
     let numbers = pods.numbers(port);
-    let own = numbers.keys().find(|number| layout::OWN_PORTS.contains(number))?;
+    let own =
+        numbers.keys().next().filter(|_| numbers.keys().all(|number| layout::OWN_PORTS.contains(number)))?;
     Some(Refusal::new(
         ConditionType::Accepted,
         Reason::LockNotPossible,
@@ -196,6 +198,20 @@ pub fn reserved(port: &PortRef, pods: &PodPorts) -> Option<Refusal> {
             if *port == PortRef::Number(*own) { String::new() } else { format!(" ({own})") },
         ),
     ))
+}
+
+fn ambiguous(entry: &LockPort, twin: &LockPort) -> Refusal {
+    let (first, second) = if entry.port <= twin.port { (entry, twin) } else { (twin, entry) };
+    Refusal::new(
+        ConditionType::Accepted,
+        Reason::DuplicatePort,
+        format!(
+            "ports lists {} and {}, which are one container port in some pods and two in others; where they are one, the \
+             stricter entry counts: give the ports the same names in all pods, or list both by number",
+            show(&first.port),
+            show(&second.port)
+        ),
+    )
 }
 
 fn duplicate(entry: &LockPort, twin: &LockPort, pods: &PodPorts) -> Refusal {

@@ -72,7 +72,7 @@ fn plan(
     let (rules, mut refusals) = rules::resolve(route);
     refusals.extend(too_long("ApiRoute", name(route)));
     let (backend, reservations) = match backend(site, route, claims) {
-        Ok((backend, reservation)) => (Some(backend), reservation.into_iter().collect()),
+        Ok((backend, reservations)) => (Some(backend), reservations),
         Err(refusal) => {
             refusals.push(refusal);
             (None, Vec::new())
@@ -131,14 +131,14 @@ fn backend(
     site: &Site<'_>,
     route: &ApiRoute,
     claims: &[Claim],
-) -> Result<(BackendPlan, Option<Refusal>), Refusal> {
+) -> Result<(BackendPlan, Vec<Refusal>), Refusal> {
     let Site { settings, inputs, services, territory, pod_ports, .. } = site;
     let reference = &route.spec.backend_ref;
     let target = backend::resolve(&inputs.key, reference, services, territory, &inputs.pods, pod_ports)?;
     if let Some(refusal) = ports::reserved(&target.port.target, pod_ports) {
         return Err(refusal);
     }
-    let port = canonical(site, &target, claims)?;
+    let (port, ambiguity) = canonical(site, &target, claims)?;
     let protocol = protocol(site, &target, &port, claims)?;
     if protocol == Protocol::TCP && !(route.spec.hostnames.is_empty() && route.spec.rules.is_empty()) {
         return Err(accepted(
@@ -180,16 +180,20 @@ fn backend(
         port,
         protocol,
     };
-    Ok((plan, target.reservation))
+    Ok((plan, target.reservation.into_iter().chain(ambiguity).collect()))
 }
 
 /// How the policy names the target: as `spec.ports` does if it lists the same port, else as an older route does,
-/// else as the Service does.
-fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<PortRef, Refusal> {
+/// else as the Service does. The second value objects to names that the pods don't agree on.
+fn canonical(
+    site: &Site<'_>,
+    target: &Target<'_>,
+    claims: &[Claim],
+) -> Result<(PortRef, Option<Refusal>), Refusal> {
     let trust = &site.inputs.key.name;
     let wanted = &target.port.target;
-    let same = |port: &PortRef| site.pod_ports.compare(port, wanted);
-    if let Some(refused) = site.lock_ports.refused.iter().find(|port| same(port) != Sameness::Different) {
+    let compare = |port: &PortRef| site.pod_ports.compare(port, wanted);
+    if let Some(refused) = site.lock_ports.refused.iter().find(|port| compare(port) == Sameness::Same) {
         let (what, refused) = (backend::describe(target), show(refused));
         return Err(accepted(
             Reason::PortNotFound,
@@ -199,24 +203,15 @@ fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<P
             ),
         ));
     }
-    let listed = site
-        .lock_ports
-        .entries
-        .iter()
-        .map(|entry| (&entry.port, format!("BackendTrust {trust}"), entry.open.is_some()));
+    let entries = site.lock_ports.entries.iter();
+    let listed = entries.map(|entry| (&entry.port, format!("BackendTrust {trust}"), entry.open.is_some()));
     let claimed = claims.iter().map(|claim| (&claim.port, format!("ApiRoute {}", claim.route), false));
+    let mut reservation = None;
     for (port, owner, open) in listed.chain(claimed) {
-        match same(port) {
+        match compare(port) {
             Sameness::Different => {}
             Sameness::Sometimes => {
-                let (what, other) = (backend::describe(target), show(port));
-                return Err(accepted(
-                    Reason::DuplicatePort,
-                    format!(
-                        "{what}, and {owner} names {other}: these are one port in some pods and two in others; \
-                             name the port alike in both places"
-                    ),
-                ));
+                reservation = reservation.or_else(|| Some(ambiguous(target, &owner, port)))
             }
             Sameness::Same if open => {
                 let what = backend::describe(target);
@@ -224,14 +219,27 @@ fn canonical(site: &Site<'_>, target: &Target<'_>, claims: &[Claim]) -> Result<P
                     Reason::LockNotPossible,
                     format!(
                         "{what}, which {owner} opens to everybody without TLS, so a gateway needs no key for it: \
-                             delete this ApiRoute, or take open off that port"
+                         delete this ApiRoute, or take open off that port"
                     ),
                 ));
             }
-            Sameness::Same => return Ok(port.clone()),
+            Sameness::Same => return Ok((port.clone(), None)),
         }
     }
-    Ok(wanted.clone())
+    Ok((wanted.clone(), reservation))
+}
+
+/// Pods that name their ports otherwise must not close the route of all the others.
+fn ambiguous(target: &Target<'_>, owner: &str, port: &PortRef) -> Refusal {
+    accepted(
+        Reason::DuplicatePort,
+        format!(
+            "{}, and {owner} lists {}: these are one port in some pods and two in others; where they are one, the stricter \
+             entry counts: name the port alike in both places",
+            backend::describe(target),
+            show(port)
+        ),
+    )
 }
 
 fn protocol(
