@@ -18,7 +18,7 @@ use crate::inputs::{Authorities, KeyId};
 use crate::plan::{BackendPlan, KeyAction, KeyMaterial, KeyPlan, Material, Plan, RoutePlan};
 use crate::settings::{Flavour, Settings};
 
-pub use lock_secret::{RenderedLock, RenderError};
+pub use lock_secret::{RenderError, RenderedLock};
 
 /// What is to be written, admission aside.
 #[derive(Clone, Debug, Default)]
@@ -87,9 +87,5 @@ fn config_map(plan: &Plan, key: &KeyPlan, backend: &BackendPlan) -> Result<Confi
         None => BTreeMap::new(),
     };
     data.insert(readme::KEY.to_owned(), readme::nginx(&key.id, backend));
-    Ok(ConfigMap {
-        metadata: labels::of_key(&plan.key, key),
-        data: Some(data),
-        ..ConfigMap::default()
-    })
+    Ok(ConfigMap { metadata: labels::of_key(&plan.key, key), data: Some(data), ..ConfigMap::default() })
 }

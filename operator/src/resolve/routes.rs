@@ -211,7 +211,7 @@ fn canonical(
         match compare(port) {
             Sameness::Different => {}
             Sameness::Sometimes => {
-                reservation = reservation.or_else(|| Some(ambiguous(target, &owner, port)))
+                reservation = reservation.or_else(|| Some(ambiguous(target, &owner, port)));
             }
             Sameness::Same if open => {
                 let what = backend::describe(target);
