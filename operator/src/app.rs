@@ -26,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use postern_crds::BackendTrust;
@@ -33,11 +34,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acknowledge::{Answers, AskError, Asker};
-use crate::bootstrap::{self, BootstrapError, Learnt};
+use crate::bootstrap::{self, BootstrapError, KnownImages, Learnt};
 use crate::config::Config;
 use crate::gather::Reader;
 use crate::health::{Endpoint, Readiness};
-use crate::injection::structure::Accepted;
+use crate::injection::structure::{Accepted, Defect};
 use crate::inputs::{Authorities, Injection};
 use crate::leader::{Candidate, LeaderError};
 use crate::leftovers;
@@ -111,6 +112,7 @@ pub struct App {
     certificates: OwnCertificates,
     watches: Watches,
     accepted: Accepted,
+    images: KnownImages,
     readiness: Readiness,
     filled: Arc<OnceLock<()>>,
     reconciler: Reconciler,
@@ -130,7 +132,7 @@ impl App {
             .await
             .map_err(bound(options.metrics, "metrics"))?;
         let learnt = bootstrap::learn(&client, &config).await?;
-        let Learnt { settings, authorities, signer, record_signer, certificates } = learnt;
+        let Learnt { settings, authorities, signer, record_signer, certificates, images } = learnt;
         let watches = Watches::new(client.clone());
         let stores = watches.stores();
         let injector = Injector {
@@ -185,6 +187,7 @@ impl App {
             certificates,
             watches,
             accepted,
+            images,
             readiness,
             filled,
             reconciler,
@@ -193,14 +196,12 @@ impl App {
 
     /// Runs until `stop`, or until leadership is lost.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
-        let Self { client, namespace, identity, readiness, filled, accepted, reconciler, .. } = self;
+        let Self { client, namespace, identity, readiness, filled, accepted, images, reconciler, .. } = self;
         let (waker, stores) = (self.watches.waker(), self.watches.stores());
         let (serving, tasks) = (CancellationToken::new(), TaskTracker::new());
         let starting = readiness.wait_for("the first lists of what is watched");
-        let judge = move |pod: &_| match accepted.guarded_by(pod) {
-            Ok(guarded) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
-            Err(defect) => Injection::No(defect.to_string()),
-        };
+        let older = images.older.clone();
+        let judge = move |pod: &_| judge(&accepted, &older, pod);
         let watching = serving.clone().run_until_cancelled_owned(self.watches.run(judge));
         tasks.spawn(watching);
         tasks.spawn(logged("health", self.health.run(serving.clone())));
@@ -217,7 +218,7 @@ impl App {
             }
             filled.get_or_init(|| ());
             drop(starting);
-            lead(client, &namespace, &identity, reconciler, &waker, &stop).await
+            lead(client, &namespace, &identity, reconciler, &images, &waker, &stop).await
         };
         let result = led.await;
         let _stopping = readiness.wait_for("its end");
@@ -237,6 +238,7 @@ async fn lead(
     namespace: &str,
     identity: &str,
     reconciler: Reconciler,
+    images: &KnownImages,
     waker: &OnceLock<Waker>,
     stop: &CancellationToken,
 ) -> Result<(), AppError> {
@@ -250,7 +252,7 @@ async fn lead(
     }
     tracing::info!(identity, "leads");
     reconciler.metrics.leads(true);
-    bootstrap::remember(&client, namespace, &reconciler.settings.images).await?;
+    bootstrap::remember(&client, namespace, images).await?;
     let queue = Queue::default();
     // From here on each change wakes its locks; whatever was before is looked at once.
     let waker = waker.get_or_init(|| queue.waker());
@@ -266,6 +268,21 @@ async fn lead(
         }
         // What is being done is given up at once: another replica may be at it already.
         error = candidate.deposed() => Err(error.into()),
+    }
+}
+
+/// Whether and for which lock a pod is injected. A pod that has run since before the previous image is as guarded as
+/// it was then.
+fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injection {
+    let judged = match accepted.guarded_by(pod) {
+        Err(Defect::Image { image, .. }) if older.contains(&image) => {
+            Accepted { previous_image: Some(image), ..accepted.clone() }.guarded_by(pod)
+        }
+        judged => judged,
+    };
+    match judged {
+        Ok(guarded) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
+        Err(defect) => Injection::No(defect.to_string()),
     }
 }
 
