@@ -25,11 +25,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::reflector::Store;
-use kube::{Client, ResourceExt};
-use postern_crds::BackendTrust;
+use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,22 +34,23 @@ use crate::bootstrap::{self, BootstrapError, KnownImages, Learnt};
 use crate::config::Config;
 use crate::gather::Reader;
 use crate::health::{Endpoint, Readiness};
-use crate::injection::structure::{Accepted, Defect};
-use crate::inputs::{Authorities, Injection};
+use crate::injection::structure::Accepted;
+use crate::inputs::Authorities;
 use crate::leader::{Candidate, LeaderError};
 use crate::leftovers;
 use crate::metrics::Metrics;
 use crate::pki::rotation::OwnCertificates;
 use crate::reconcile::Reconciler;
 use crate::registration::Registration;
-use crate::resolve::selectors::Selector;
-use crate::settings::Settings;
 use crate::status::Reporter;
 use crate::watch::{Queue, Waker, Watches};
 use crate::webhook::inject::Injector;
 use crate::webhook::review::Reviewer;
-use crate::webhook::select::{Lock, Locks};
 use crate::webhook::server::{Server, ServerError};
+
+mod known;
+
+use known::{KnownLocks, judge};
 
 /// Name of the operator's service account, which the chart makes.
 const SERVICE_ACCOUNT: &str = "postern-operator";
@@ -271,50 +268,8 @@ async fn lead(
     }
 }
 
-/// Whether and for which lock a pod is injected. A pod that has run since before the previous image is as guarded as
-/// it was then.
-fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injection {
-    let judged = match accepted.guarded_by(pod) {
-        Err(Defect::Image { image, .. }) if older.contains(&image) => {
-            Accepted { previous_image: Some(image), ..accepted.clone() }.guarded_by(pod)
-        }
-        judged => judged,
-    };
-    match judged {
-        Ok(guarded) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
-        Err(defect) => Injection::No(defect.to_string()),
-    }
-}
-
 async fn logged(what: &'static str, serving: impl Future<Output = std::io::Result<()>>) {
     if let Err(error) = serving.await {
         tracing::error!(what, %error, "no longer served");
-    }
-}
-
-/// The locks as the webhook asks for them.
-struct KnownLocks {
-    settings: Arc<Settings>,
-    trusts: Store<BackendTrust>,
-    filled: Arc<OnceLock<()>>,
-}
-
-impl Locks for KnownLocks {
-    fn in_namespace(&self, namespace: &str) -> Option<Vec<Lock>> {
-        self.filled.get()?;
-        if self.settings.is_reserved_namespace(namespace) {
-            return Some(Vec::new());
-        }
-        let trusts = self.trusts.state_filter(|trust| trust.metadata.namespace.as_deref() == Some(namespace));
-        let locks = trusts.iter().filter_map(|trust| {
-            let selector = Selector::new(trust.spec.pod_selector.clone()).ok()?;
-            // As in resolve: a lock without a meaning selects nothing.
-            (!selector.is_empty()).then(|| Lock {
-                name: trust.name_any(),
-                created: trust.creation_timestamp().map_or(Timestamp::MAX, |time| time.0),
-                selector,
-            })
-        });
-        Some(locks.collect())
     }
 }

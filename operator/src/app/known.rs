@@ -1,0 +1,84 @@
+//! What a replica knows by itself: which locks there are, and which pods are injected.
+
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+use postern_crds::BackendTrust;
+
+use crate::injection::structure::{Accepted, Defect};
+use crate::inputs::Injection;
+use crate::resolve::selectors::Selector;
+use crate::settings::Settings;
+use crate::webhook::select::{Lock, Locks};
+
+/// Whether and for which lock a pod is injected. A pod that has run since before the previous image is as guarded as
+/// it was then.
+pub(super) fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injection {
+    let judged = match accepted.guarded_by(pod) {
+        Err(Defect::Image { image, .. }) if older.contains(&image) => {
+            Accepted { previous_image: Some(image), ..accepted.clone() }.guarded_by(pod)
+        }
+        judged => judged,
+    };
+    match judged {
+        Ok(guarded) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
+        Err(defect) => Injection::No(defect.to_string()),
+    }
+}
+
+/// The locks as the webhook asks for them.
+pub(super) struct KnownLocks {
+    pub(super) settings: Arc<Settings>,
+    pub(super) trusts: Store<BackendTrust>,
+    /// Set once the store has been filled.
+    pub(super) filled: Arc<OnceLock<()>>,
+}
+
+impl Locks for KnownLocks {
+    fn in_namespace(&self, namespace: &str) -> Option<Vec<Lock>> {
+        self.filled.get()?;
+        if self.settings.is_reserved_namespace(namespace) {
+            return Some(Vec::new());
+        }
+        let trusts = self.trusts.state_filter(|trust| trust.metadata.namespace.as_deref() == Some(namespace));
+        let locks = trusts.iter().filter_map(|trust| {
+            let selector = Selector::new(trust.spec.pod_selector.clone()).ok()?;
+            // As in resolve: a lock without a meaning selects nothing.
+            (!selector.is_empty()).then(|| Lock {
+                name: trust.name_any(),
+                created: trust.creation_timestamp().map_or(Timestamp::MAX, |time| time.0),
+                selector,
+            })
+        });
+        Some(locks.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::injection::tests::{accepted, guarded_pod, with};
+
+    fn judged(image: &str, older: &[&str]) -> Injection {
+        let pod = (0..2).fold(guarded_pod("orders"), |pod, index| {
+            with(pod, &format!("/spec/initContainers/{index}/image"), json!(image))
+        });
+        let older: Vec<_> = older.iter().map(ToString::to_string).collect();
+        judge(&accepted(), &older, &serde_json::from_value(pod).unwrap())
+    }
+
+    #[test]
+    fn a_pod_of_any_release_is_guarded_and_of_no_other_image() {
+        let by = |current_image| Injection::For { trust: "orders".to_owned(), current_image };
+        assert_eq!(judged("postern/sidecar:2", &[]), by(true));
+        assert_eq!(judged("postern/sidecar:1", &[]), by(false));
+        assert_eq!(judged("postern/sidecar:0", &["postern/sidecar:0"]), by(false));
+        assert!(matches!(judged("postern/sidecar:0", &[]), Injection::No(_)));
+        assert!(matches!(judged("evil", &["postern/sidecar:0"]), Injection::No(_)));
+    }
+}
