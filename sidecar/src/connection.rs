@@ -18,7 +18,7 @@ use crate::generation::Generation;
 use crate::identify::{Caller, Refusal};
 use crate::log::{self, Asked, Party};
 use crate::metrics::{Handshake, Kind, Open};
-use crate::signal::Signal;
+use crate::signal::{Order, Signal};
 use crate::tls::{self, Admission, HandshakeError};
 use crate::worker::Worker;
 
@@ -54,6 +54,8 @@ pub struct Connection {
     pub last_byte: Cell<u64>,
     /// Coarse time at which a request's head began to arrive.
     pub head_since: Cell<Option<u64>>,
+    /// Coarse time at which it was seen to be finishing.
+    pub finishing_since: Cell<Option<u64>>,
     /// Bytes from the caller.
     pub received: Cell<u64>,
     /// Bytes to the caller.
@@ -130,12 +132,17 @@ async fn enter(
         }
         _ => generation,
     };
-    if has_route(&generation.gate.policy, target.port, &caller.who()) {
+    let has_route = has_route(&generation.gate.policy, target.port, &caller.who());
+    if has_route {
         ticket.proven();
     }
     let kind = if protocol == Protocol::HTTP { Kind::Http } else { Kind::Tcp };
     let connection = Connection::new(peer, target, Some(caller), kind);
     connection.authorities.set(*generation.gate.authorities.digest());
+    if !has_route {
+        // A stranger's place isn't kept for longer than it takes to refuse one request.
+        connection.head_since.set(Some(worker.now()));
+    }
     let connection = worker.register(connection);
     match protocol {
         Protocol::HTTP => forward::http(worker, &connection, &generation, stream).await,
@@ -185,6 +192,7 @@ impl Connection {
             in_flight: Cell::new(0),
             last_byte: Cell::new(0),
             head_since: Cell::new(None),
+            finishing_since: Cell::new(None),
             received: Cell::new(0),
             sent: Cell::new(0),
         }
@@ -216,6 +224,17 @@ impl Connection {
         }
         gate.policy.allows_key(&caller.authority, &caller.identity, &caller.key)
             && has_route(&gate.policy, self.target.port, &caller.who())
+    }
+
+    /// Whether an HTTP connection with nothing in flight should have ended `limit` seconds ago: its caller
+    /// takes no part in the end.
+    pub(crate) fn is_stuck_finishing(&self, now: u64, limit: u64) -> bool {
+        if self.kind != Kind::Http || self.signal.order() != Order::Finish || self.in_flight.get() > 0 {
+            return false;
+        }
+        let since = self.finishing_since.get().unwrap_or(now);
+        self.finishing_since.set(Some(since));
+        now.saturating_sub(since) > limit
     }
 
     /// Whether the caller's certificate has expired.

@@ -215,8 +215,10 @@ impl Worker {
         for connection in self.connections.borrow().values() {
             let quiet = now.saturating_sub(connection.last_byte.get());
             let is_busy = connection.in_flight.get() > 0;
+            let is_stuck = connection.is_stuck_finishing(now, header);
             if connection.head_since.get().is_some_and(|since| now.saturating_sub(since) > header)
                 || quiet > idle.saturating_add(STALL_GRACE)
+                || is_stuck
                 || (connection.kind == Kind::Tcp && connection.is_expired(wall))
             {
                 connection.signal.give(Order::Stop);

@@ -180,6 +180,11 @@ async fn requests_outside_the_rules_are_denied() {
         ("GET /ordersx HTTP/1.1\r\nhost: a.example.com\r\n", 403, "NoRuleMatches"),
         ("GET /orders/../admin HTTP/1.1\r\nhost: a.example.com\r\n", 403, "NoRuleMatches"),
         ("GET /orders/%2e%2e/admin HTTP/1.1\r\nhost: a.example.com\r\n", 403, "NoRuleMatches"),
+        (
+            "POST /admin HTTP/1.1\r\nhost: a.example.com\r\nexpect: 100-continue\r\ncontent-length: 5\r\n",
+            403,
+            "NoRuleMatches",
+        ),
         ("GET /orders HTTP/1.1\r\nhost: evil.example\r\n", 403, "HostNotAllowed"),
         ("GET /orders/..%2fadmin HTTP/1.1\r\nhost: a.example.com\r\n", 400, "AmbiguousPath"),
         ("GET /orders/%252e%252e/admin HTTP/1.1\r\nhost: a.example.com\r\n", 400, "AmbiguousPath"),

@@ -112,6 +112,23 @@ async fn strangers_have_a_budget_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_caller_without_a_route_does_not_keep_its_place() {
+    let limits = Limits { header: Duration::from_secs(1), ..Limits::default() };
+    let (application, pod) = pod(limits).await;
+    let stranger = pod.pki.callers.client("spiffe://test/ns/shop/gateway/edge/route/other");
+    // One that asks for nothing, and one that takes no part in the end of its HTTP/2 connection.
+    let silent = Client::http1(pod.callers(), &pod.pki.servers, &stranger).connect().await.unwrap();
+    until_closed(silent).await;
+    let mut stuck = Client::http2(pod.callers(), &pod.pki.servers, &stranger).connect().await.unwrap();
+    // Preface, SETTINGS, and HEADERS of GET https://a/ (RFC 7541: indexed fields, and a literal authority).
+    stuck.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stuck.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    stuck.write_all(&[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x84, 0x87, 0x41, 1, b'a']).await.unwrap();
+    until_closed(stuck).await;
+    assert_eq!(application.hits(), 0);
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let (application, pod) = pod(Limits::default()).await;
     let large =

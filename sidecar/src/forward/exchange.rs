@@ -23,7 +23,6 @@ use crate::worker::Worker;
 pub(super) struct Session {
     pub(super) worker: Rc<Worker>,
     pub(super) connection: Rc<Connection>,
-    pub(super) caller: Caller,
     pub(super) identity: Identity,
     pub(super) pool_key: Key,
 }
@@ -86,8 +85,8 @@ async fn forward(
     let generation =
         worker.generation().ok_or_else(|| Denial::new(Code::NoPolicy, "no valid policy is loaded"))?;
     let ask = Ask::Http { method: &method, host: &host_name, path: &path };
-    let request =
-        authorize::Request { port: session.connection.target.port, who: Some(session.caller.who()), ask };
+    let who = session.connection.caller.as_ref().map(Caller::who);
+    let request = authorize::Request { port: session.connection.target.port, who, ask };
     let permit = authorize(&generation.gate.policy, &request)?;
 
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity);
@@ -145,9 +144,9 @@ impl Session {
     }
 
     fn log_permit(&self, route: &str, status: u16, asked: Asked<'_>) {
-        if self.worker.access_log {
+        if let (true, Some(caller)) = (self.worker.access_log, &self.connection.caller) {
             let (peer, port) = (self.connection.peer, self.connection.target.port);
-            log::permit(route, status, peer, port, &self.caller, asked);
+            log::permit(route, status, peer, port, caller, asked);
         }
     }
 }

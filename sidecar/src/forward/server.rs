@@ -59,21 +59,28 @@ pub(crate) async fn serve<S>(
 }
 
 fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Generation) -> Option<Session> {
-    let caller = connection.caller.clone()?;
-    let identity = Identity::new(&caller, generation.server.uri.as_deref(), connection.peer.ip())?;
+    let caller = connection.caller.as_ref()?;
+    let identity = Identity::new(caller, generation.server.uri.as_deref(), connection.peer.ip())?;
     let pool_key = Key {
         address: connection.target.address,
         caller: format!("{}\0{}", caller.authority, caller.identity).into(),
     };
-    Some(Session { worker: Rc::clone(worker), connection: Rc::clone(connection), caller, identity, pool_key })
+    Some(Session { worker: Rc::clone(worker), connection: Rc::clone(connection), identity, pool_key })
 }
+
+/// Headers for which the engine has room without asking for memory; a lower limit is checked by
+/// [`super::framing`].
+const HEADERS_ON_STACK: usize = 100;
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let size = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
     let mut builder = http1::Builder::new();
     // The worker's ticks bound the time for a head: the engine's own time-out would also close connections
     // that a gateway keeps for its next request.
-    builder.header_read_timeout(None).max_buf_size(size).max_headers(limits.header_count);
+    builder.header_read_timeout(None).max_buf_size(size);
+    if limits.header_count > HEADERS_ON_STACK {
+        builder.max_headers(limits.header_count);
+    }
     builder
 }
 

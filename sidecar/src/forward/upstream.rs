@@ -23,6 +23,8 @@ use crate::worker::Worker;
 
 /// Room for an answer's head.
 const HEAD_BYTES: usize = 256 << 10;
+/// Headers of an answer.
+const HEADERS: usize = 256;
 
 /// A connection to the application over which one request at a time is sent.
 pub(super) struct Upstream {
@@ -112,9 +114,11 @@ async fn connect(permit: &Permit<'_>, address: SocketAddr, limits: &Limits) -> R
     let received = Rc::new(Cell::new(0));
     let stream = TokioIo::new(Counted { stream, received: Rc::clone(&received) });
     let (sender, connection) =
-        http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(stream).await.map_err(|error| {
-            Denial::new(Code::ApplicationFailed, format!("the application's connection failed ({error})"))
-        })?;
+        http1::Builder::new().max_buf_size(HEAD_BYTES).max_headers(HEADERS).handshake(stream).await.map_err(
+            |error| {
+                Denial::new(Code::ApplicationFailed, format!("the application's connection failed ({error})"))
+            },
+        )?;
     // Its errors come out of the request that they hit.
     tokio::task::spawn_local(connection);
     Ok(Upstream { sender, received })
