@@ -20,7 +20,8 @@ fn are_told_apart_and_stop_nothing() {
         // Pods that no lock of this test replaces.
         let stranger = Echo::new(&test.namespace, "stranger");
         stranger.deploy(&test.cluster).await;
-        let cases = cases(test);
+        let strict = test.another_namespace(json!({"pod-security.kubernetes.io/enforce": "baseline"})).await;
+        let cases = cases(test, &strict);
         for case in &cases {
             test.cluster.apply(&case.object).await;
             if case.object["metadata"]["namespace"] != json!(test.namespace) {
@@ -51,7 +52,8 @@ async fn check(test: &Test, Case { object, says: (type_, reason), message }: &Ca
     assert!(said.contains(message.as_str()), "{name}: expected {message:?} in {said:?}");
 }
 
-fn cases(test: &Test) -> Vec<Case> {
+/// `strict`: a namespace whose Pod Security standard forbids what the redirect needs.
+fn cases(test: &Test, strict: &str) -> Vec<Case> {
     let namespace = &test.namespace;
     let case = |object, type_, reason, message: &str| Case {
         object,

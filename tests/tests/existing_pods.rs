@@ -13,12 +13,25 @@ use serde_json::{Value, json};
 fn are_replaced_one_by_one() {
     run(Sharing::Shared, async |test| {
         let echo = Echo { replicas: 2, ..Echo::new(&test.namespace, NAME) };
-        let before = names(&echo.deploy(&test.cluster).await);
-        lock::locked(&test.cluster, &lock::echo_trust(&test.namespace, NAME)).await;
-        let after = names(&echo.settled(&test.cluster).await);
+        let mut before = names(&echo.deploy(&test.cluster).await);
+        for kind in ["StatefulSet", "DaemonSet"] {
+            test.cluster.apply(&of_another_kind(&test.namespace, kind)).await;
+        }
+        for app in ["StatefulSet", "DaemonSet"] {
+            before.push(ready_uid(test, app).await);
+        }
+        let mut trust = lock::trust(&test.namespace, NAME, NAME);
+        let all = json!([NAME, "StatefulSet", "DaemonSet"]);
+        trust["spec"]["podSelector"] =
+            json!({"matchExpressions": [{"key": "app", "operator": "In", "values": all}]});
+        lock::locked(&test.cluster, &trust).await;
+        let mut after = names(&echo.settled(&test.cluster).await);
+        for app in ["StatefulSet", "DaemonSet"] {
+            after.push(ready_uid(test, app).await);
+        }
         assert!(before.iter().all(|name| !after.contains(name)), "{before:?} became {after:?}");
         let pods = status(test).await;
-        assert_eq!((pods.selected, pods.guarded, pods.current), (2, 2, 2), "{pods:?}");
+        assert_eq!((pods.selected, pods.guarded, pods.current), (4, 4, 4), "{pods:?}");
         let deployment: Deployment = test.cluster.get(&test.namespace, NAME).await;
         let template = deployment.spec.and_then(|spec| spec.template.metadata).unwrap_or_default();
         let annotations = template.annotations.unwrap_or_default();
@@ -111,6 +124,37 @@ fn are_left_alone_where_nobody_replaces_them() {
         })
         .await;
     });
+}
+
+/// One pod of the echo server; a `StatefulSet`'s has the same name again, so it is known by its uid.
+fn of_another_kind(namespace: &str, kind: &str) -> Value {
+    let mut object = json!({
+        "apiVersion": "apps/v1", "kind": kind,
+        "metadata": {"namespace": namespace, "name": kind.to_lowercase()},
+        "spec": {
+            "selector": {"matchLabels": {"app": kind}},
+            "template": {"metadata": {"labels": {"app": kind}}, "spec": Echo::pod_spec()},
+        },
+    });
+    if kind == "StatefulSet" {
+        object["spec"]["serviceName"] = NAME.into();
+    }
+    object
+}
+
+/// Waits until the one pod with this label is Ready.
+async fn ready_uid(test: &Test, app: &str) -> String {
+    wait::until(&format!("the pod of the {app}"), 60, async || {
+        let pods = test.cluster.pods(&test.namespace, &format!("app={app}")).await;
+        match pods.as_slice() {
+            [pod] if postern_tests::cluster::is_ready(pod) => Ok(pod.metadata.uid.clone().expect("a uid")),
+            _ => Err(format!(
+                "{:?}",
+                pods.iter().map(postern_tests::cluster::why_not_ready).collect::<Vec<_>>()
+            )),
+        }
+    })
+    .await
 }
 
 fn names(pods: &[Pod]) -> Vec<String> {
