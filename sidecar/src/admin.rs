@@ -44,7 +44,12 @@ pub async fn serve(
             };
             match tls::accept(config, stream, endpoint::TIMEOUT).await {
                 Ok((stream, _)) => endpoint::answer(stream, |path| respond(path, &status)).await,
-                Err(HandshakeError::Refused(refusal)) => refuse(&refusal),
+                Err(HandshakeError::Refused(refusal, stream)) => {
+                    refuse(&refusal);
+                    if let Some(stream) = stream {
+                        tls::linger(stream).await;
+                    }
+                }
                 Err(HandshakeError::Closed) => {}
             }
         }

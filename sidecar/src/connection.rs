@@ -73,9 +73,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, inbound: Inbound) {
         Err(denial) => return worker.refuse(&denial, peer, 0, Party::Unknown, Asked::default()),
     };
     if let Err(refusal) = enter(&worker, stream, peer, target, inbound.ticket).await {
-        let party = refusal.presented.as_ref().map_or(Party::Unknown, Party::Presented);
-        worker.refuse(&refusal.denial, peer, target.port, party, Asked::default());
+        refuse(&worker, &refusal, peer, target);
     }
+}
+
+fn refuse(worker: &Worker, refusal: &Refusal, peer: SocketAddr, target: Target) {
+    let party = refusal.presented.as_ref().map_or(Party::Unknown, Party::Presented);
+    worker.refuse(&refusal.denial, peer, target.port, party, Asked::default());
 }
 
 async fn enter(
@@ -108,15 +112,19 @@ async fn enter(
         // Nothing has been asked for yet, so nothing is lost.
         () = worker.until_draining() => return Ok(()),
     };
-    let (stream, caller) = match accepted {
+    let (stream, mut caller) = match accepted {
         Ok(accepted) => accepted,
         Err(HandshakeError::Closed) => {
             worker.metrics.handshake(Handshake::Closed);
             return Ok(());
         }
-        Err(HandshakeError::Refused(refusal)) => {
+        Err(HandshakeError::Refused(refusal, stream)) => {
             worker.metrics.handshake(Handshake::Refused);
-            return Err(refusal);
+            refuse(worker, &refusal, peer, target);
+            if let Some(stream) = stream {
+                tls::linger(stream).await;
+            }
+            return Ok(());
         }
     };
     worker.metrics.handshake(Handshake::Accepted);
@@ -127,7 +135,7 @@ async fn enter(
             if newer.gate.policy.door(target.port) != Some(Door::Locked(protocol)) {
                 return Err(bare(closed(target.port)));
             }
-            newer.gate.admit(&caller.chain, UnixTime::now())?;
+            caller = newer.gate.admit(&caller.chain, UnixTime::now())?;
             newer
         }
         _ => generation,

@@ -18,7 +18,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -39,11 +39,26 @@ pub trait Admission: std::fmt::Debug + Send + Sync {
 
 /// A handshake that came to nothing.
 #[derive(Debug)]
-pub enum HandshakeError {
-    /// Refused, or impossible.
-    Refused(Box<Refusal>),
+pub enum HandshakeError<IO> {
+    /// Refused, or impossible. The alert has been sent; see [`linger`] for the stream.
+    Refused(Box<Refusal>, Option<IO>),
     /// The caller went away before it had said anything of use.
     Closed,
+}
+
+/// How long, and for how many bytes, a refused caller is listened to.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 << 10;
+
+/// Lets an alert arrive: a socket that is closed while bytes wait in it is reset, and the reset overtakes what
+/// was written last.
+pub async fn linger<IO: AsyncRead + AsyncWrite + Unpin>(mut stream: IO) {
+    let listen = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // However it ends, it has ended.
+    let _ = tokio::time::timeout(LINGER, listen).await;
 }
 
 /// A server's configuration; `alpn` in order of preference, empty for ports without negotiation.
@@ -84,12 +99,12 @@ pub async fn accept<IO>(
     config: Arc<ServerConfig>,
     stream: IO,
     limit: Duration,
-) -> Result<(TlsStream<IO>, Caller), HandshakeError>
+) -> Result<(TlsStream<IO>, Caller), HandshakeError<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut decided = None;
-    let mut handshake = pin!(TlsAcceptor::from(config).accept(stream));
+    let mut handshake = pin!(TlsAcceptor::from(config).accept(stream).into_fallible());
     let outcome = tokio::time::timeout(
         limit,
         poll_fn(|context| {
@@ -104,23 +119,25 @@ where
     match (outcome, decided) {
         // The signature over the handshake, which follows the certificate, has been checked by now.
         (Ok(Ok(stream)), Some(Ok(caller))) => Ok((stream, caller)),
-        (_, Some(Err(refusal))) => Err(HandshakeError::Refused(refusal)),
-        (Ok(Err(error)), _) => Err(explain(&error)),
+        (Ok(Err((_, stream))), Some(Err(refusal))) => Err(HandshakeError::Refused(refusal, Some(stream))),
+        (_, Some(Err(refusal))) => Err(HandshakeError::Refused(refusal, None)),
+        (Ok(Err((error, stream))), _) => Err(explain(&error, stream)),
         (Err(_), _) => {
             let reason = format!("the handshake was not complete after {} s", limit.as_secs());
-            Err(HandshakeError::Refused(Refusal::bare(Code::HandshakeTimeout, reason)))
+            Err(HandshakeError::Refused(Refusal::bare(Code::HandshakeTimeout, reason), None))
         }
         (Ok(Ok(_)), None) => {
-            Err(HandshakeError::Refused(Refusal::bare(Code::NoCertificate, "no certificate was looked at")))
+            let refusal = Refusal::bare(Code::NoCertificate, "no certificate was looked at");
+            Err(HandshakeError::Refused(refusal, None))
         }
     }
 }
 
-fn explain(error: &io::Error) -> HandshakeError {
+fn explain<IO>(error: &io::Error, stream: IO) -> HandshakeError<IO> {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return HandshakeError::Closed;
     };
-    HandshakeError::Refused(match tls {
+    let refusal = match tls {
         Error::NoCertificatesPresented => {
             Refusal::bare(Code::NoCertificate, "no client certificate was presented")
         }
@@ -131,7 +148,8 @@ fn explain(error: &io::Error) -> HandshakeError {
             Refusal::bare(Code::HandshakeFailed, format!("the caller broke off with the alert {alert:?}"))
         }
         other => Refusal::bare(Code::HandshakeFailed, other.to_string()),
-    })
+    };
+    HandshakeError::Refused(refusal, Some(stream))
 }
 
 /// Asks [`Admission`], and translates a refusal into the alert that comes closest.

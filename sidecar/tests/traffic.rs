@@ -206,6 +206,27 @@ async fn the_applications_troubles_are_told() {
 }
 
 #[tokio::test]
+async fn an_early_refusal_arrives_although_the_body_is_still_coming() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let house = House::build(&[]).await;
+    let stranger = house.pki.callers.client("spiffe://test/another");
+    for _ in 0..10 {
+        let stream = house.http1(&stranger).connect().await.unwrap();
+        let (mut read, mut write) = tokio::io::split(stream);
+        let body = vec![b'x'; 1 << 20];
+        let sending = async {
+            write.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1048576\r\n\r\n").await.unwrap();
+            // The other side may have had enough.
+            let _ = write.write_all(&body).await;
+        };
+        let mut answer = Vec::new();
+        let (_, outcome) = tokio::join!(sending, read.read_to_end(&mut answer));
+        assert!(answer.starts_with(b"HTTP/1.1 403"), "{outcome:?}: {}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(house.application.hits(), 0);
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_takes_its_request_along() {
     let house = House::build(&[]).await;
     for mut open in house.both().await {

@@ -4,8 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::connection::Connection;
 use crate::worker::Worker;
@@ -17,11 +19,33 @@ pub(super) struct Watched<S> {
     connection: Rc<Connection>,
     /// Whether a byte that comes while nothing is in flight begins a request's head.
     heads: bool,
+    /// How the end is come to, for HTTP.
+    end: End,
 }
 
+enum End {
+    /// For bytes: each direction ends by itself.
+    Plain,
+    /// What the caller still sends is taken in for a moment: a socket that is closed while bytes wait in it is
+    /// reset, and the reset overtakes the last answer.
+    Lingering { since_shutdown: Option<Pin<Box<Sleep>>>, discarded: usize },
+}
+
+/// How long, and for how many bytes, a caller is listened to that has had its last answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 8 << 20;
+
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>, heads: bool) -> Self {
-        Self { stream, worker: Rc::clone(worker), connection: Rc::clone(connection), heads }
+    /// For bytes of any kind.
+    pub(super) fn bytes(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
+        let (worker, connection) = (Rc::clone(worker), Rc::clone(connection));
+        Self { stream, worker, connection, heads: false, end: End::Plain }
+    }
+
+    /// For HTTP. Heads can be told from other bytes in HTTP/1.1 only.
+    pub(super) fn http(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>, heads: bool) -> Self {
+        let end = End::Lingering { since_shutdown: None, discarded: 0 };
+        Self { stream, worker: Rc::clone(worker), connection: Rc::clone(connection), heads, end }
     }
 
     fn received(&self, count: usize) {
@@ -55,7 +79,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -85,6 +109,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, end, .. } = &mut *self;
+        let End::Lingering { since_shutdown, discarded } = end else {
+            return Pin::new(stream).poll_shutdown(context);
+        };
+        let deadline = match since_shutdown {
+            Some(deadline) => deadline,
+            None => {
+                ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+                since_shutdown.insert(Box::pin(sleep(LINGER)))
+            }
+        };
+        let mut scrap = [0; 4096];
+        while *discarded < LINGER_BYTES && deadline.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut scrap);
+            // An error is an end too.
+            if ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)).is_err()
+                || buffer.filled().is_empty()
+            {
+                break;
+            }
+            *discarded += buffer.filled().len();
+        }
+        Poll::Ready(Ok(()))
     }
 }

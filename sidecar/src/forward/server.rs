@@ -43,7 +43,7 @@ pub(crate) async fn serve<S>(
     };
     let session = Rc::new(session);
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let io = TokioIo::new(Watched::new(stream, worker, connection, !is_http2));
+    let io = TokioIo::new(Watched::http(stream, worker, connection, !is_http2));
     let service = service_fn(move |request| {
         let session = Rc::clone(&session);
         async move { Ok::<_, Infallible>(exchange::answer(session, request).await) }

@@ -25,7 +25,7 @@ pub(crate) async fn pass<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut caller = Watched::new(stream, worker, connection, false);
+    let mut caller = Watched::bytes(stream, worker, connection);
     let mut copy = pin!(copy_bidirectional_with_sizes(&mut caller, &mut upstream, BUFFER, BUFFER));
     poll_fn(|context| {
         // Finishing has no meaning for bytes: they go on until they end, or until the drain's deadline.
