@@ -63,3 +63,56 @@ pub async fn announce(
         .fold(0, |sum, one| async move { sum + one })
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use postern_config::loaded::Loaded;
+    use serde_json::json;
+
+    use super::*;
+    use crate::inputs::{Injection, LockKey};
+    use crate::watch::lean::LeanPod;
+
+    fn pod(annotation: Option<&str>, loaded: Option<&str>, secret: &str, phase: &str) -> PodFacts {
+        let pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "shop", "uid": "u"},
+            "spec": {"containers": [], "volumes": [{"name": "v", "secret": {"secretName": secret}}]},
+            "status": {"phase": phase},
+        }))
+        .unwrap();
+        let pod = LeanPod::new(&pod, Injection::For { trust: "orders".to_owned(), current_image: true });
+        let key = LockKey { namespace: "shop".to_owned(), name: "orders".to_owned() };
+        let loaded = loaded.map(|hash| Loaded {
+            config_hash: Some(hash.to_owned()),
+            sequence: None,
+            server_certificate: None,
+            rejected: None,
+            version: String::new(),
+        });
+        PodFacts { loaded, config_annotation: annotation.map(ToOwned::to_owned), ..pod.facts(&key) }
+    }
+
+    #[test]
+    fn only_pods_that_have_something_to_learn_are_told() {
+        let (ours, running) = ("postern-orders", "Running");
+        for (case, told, nudge, pod) in [
+            ("never told", true, 0, pod(None, None, ours, running)),
+            ("told of another", true, 0, pod(Some("old"), Some("old"), ours, running)),
+            ("told", false, 0, pod(Some("new"), Some("old"), ours, running)),
+            ("told in vain", true, 1, pod(Some("new"), Some("old"), ours, running)),
+            ("told again", false, 1, pod(Some("new;1"), Some("old"), ours, running)),
+            ("told again in vain", true, 2, pod(Some("new;1"), Some("old"), ours, running)),
+            ("it has it", false, 3, pod(Some("new"), Some("new"), ours, running)),
+            ("it has it since it was told again", false, 0, pod(Some("new;1"), Some("new"), ours, running)),
+            ("another lock's", false, 0, pod(None, None, "postern-carts", running)),
+            ("ended", false, 0, pod(None, None, ours, "Succeeded")),
+        ] {
+            assert_eq!(untold(&[pod], "new", nudge).len() == 1, told, "{case}");
+        }
+    }
+
+    #[test]
+    fn another_look_needs_another_value() {
+        assert_eq!((value("h", 0), value("h", 2)), ("h".to_owned(), "h;2".to_owned()));
+    }
+}
