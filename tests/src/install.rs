@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -161,6 +161,20 @@ pub async fn restart_operator(cluster: &Cluster) {
     let patch = json!({"spec": {"template": {"metadata": {"annotations": annotation}}}});
     cluster.try_patch::<Deployment>(NAMESPACE, OPERATOR, patch).await.expect("the operator's Deployment");
     rolled_out(cluster).await;
+}
+
+/// Lets so many replicas of the operator run, and waits until none else is left.
+pub async fn scale_operator(cluster: &Cluster, replicas: i32) {
+    let patch = json!({"spec": {"replicas": replicas}});
+    cluster.try_patch::<Deployment>(NAMESPACE, OPERATOR, patch).await.expect("the operator's Deployment");
+    rolled_out(cluster).await;
+    wait::until("the operator's pods", 60, async || {
+        let api: Api<Pod> = cluster.api(NAMESPACE);
+        let pods = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let names: Vec<String> = pods.iter().map(kube::ResourceExt::name_any).collect();
+        if i32::try_from(names.len()) == Ok(replicas) { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await;
 }
 
 /// Names the operator's Deployment.

@@ -76,6 +76,7 @@ fn cases(test: &Test, strict: &str) -> Vec<Case> {
     let twice = json!({"ports": [{"port": HTTP, "protocol": "HTTP"}, {"port": "http", "protocol": "TCP"}]});
     vec![
         case(lock::trust(namespace, "overlapping", NAME), "Accepted", "Conflicted", NAME),
+        case(lock::trust(strict, "too-strict", NAME), "Accepted", "LockNotPossible", "baseline"),
         case(on_stranger("port-twice", twice), "Accepted", "DuplicatePort", "http"),
         case(
             lock::trust(install::NAMESPACE, "reserved", NAME),

@@ -1,8 +1,6 @@
 //! Without the operator, what runs goes on, and what is not guarded does not start.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt as _};
 use postern_tests::scene::{NAME, Scene};
@@ -20,7 +18,7 @@ fn traffic_flows_and_admission_holds() {
         let gateway = scene.gateway(test).await;
         let elsewhere = test.another_namespace(json!({})).await;
 
-        scale_operator(test, 0).await;
+        install::scale_operator(&test.cluster, 0).await;
         scene.works(test, &gateway).await;
         let refused = test.cluster.try_create(&pod(&test.namespace, "uninjected", NAME)).await;
         let message = refused.expect_err("an uninjected pod under a lock must not start");
@@ -48,7 +46,7 @@ fn traffic_flows_and_admission_holds() {
             Err(_) => Ok(()),
         })
         .await;
-        scale_operator(test, 2).await;
+        install::scale_operator(&test.cluster, 2).await;
         test.cluster.gone(&slips_in).await;
         lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
         scene.works(test, &gateway).await;
@@ -79,19 +77,6 @@ fn pod(namespace: &str, name: &str, app: &str) -> Value {
         "metadata": {"namespace": namespace, "name": name, "labels": {"app": app}},
         "spec": Echo::pod_spec(),
     })
-}
-
-async fn scale_operator(test: &Test, replicas: i32) {
-    let patch = json!({"spec": {"replicas": replicas}});
-    test.cluster.try_patch::<Deployment>(install::NAMESPACE, install::OPERATOR, patch).await.expect("scaled");
-    install::rolled_out(&test.cluster).await;
-    wait::until("the operator's pods", 60, async || {
-        let api: Api<Pod> = test.cluster.api(install::NAMESPACE);
-        let pods = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        let names: Vec<String> = pods.iter().map(kube::ResourceExt::name_any).collect();
-        if i32::try_from(names.len()) == Ok(replicas) { Ok(()) } else { Err(format!("{names:?}")) }
-    })
-    .await;
 }
 
 /// Deletes the bindings of this test's locks; returns them, to be put back.
