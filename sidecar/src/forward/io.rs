@@ -113,12 +113,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let End::Lingering { since_shutdown, discarded } = end else {
             return Pin::new(stream).poll_shutdown(context);
         };
-        let deadline = match since_shutdown {
-            Some(deadline) => deadline,
-            None => {
-                ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
-                since_shutdown.insert(Box::pin(sleep(LINGER)))
-            }
+        let deadline = if let Some(deadline) = since_shutdown {
+            deadline
+        } else {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+            since_shutdown.insert(Box::pin(sleep(LINGER)))
         };
         let mut scrap = [0; 4096];
         while *discarded < LINGER_BYTES && deadline.as_mut().poll(context).is_pending() {
