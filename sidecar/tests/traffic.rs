@@ -220,7 +220,7 @@ async fn an_early_refusal_arrives_although_the_body_is_still_coming() {
             let _ = write.write_all(&body).await;
         };
         let mut answer = Vec::new();
-        let (_, outcome) = tokio::join!(sending, read.read_to_end(&mut answer));
+        let ((), outcome) = tokio::join!(sending, read.read_to_end(&mut answer));
         assert!(answer.starts_with(b"HTTP/1.1 403"), "{outcome:?}: {}", String::from_utf8_lossy(&answer));
     }
     assert_eq!(house.application.hits(), 0);
