@@ -30,6 +30,9 @@ pub const PATH: &str = "/inject";
 const BODY_LIMIT: usize = 8 << 20;
 /// The API server's own limit for a webhook is 5 s; a peer that takes longer is none.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// An idle connection is kept for longer than the API server keeps it (90 s), so that it never sends a request
+/// into one that is just being closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(120);
 /// Two API servers keep a few connections each; others are not served without bound.
 const CONNECTION_LIMIT: usize = 512;
 
@@ -137,7 +140,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, router: Router, stop: Cancel
         Err(_) => return tracing::debug!("a webhook caller's TLS handshake took too long"),
     };
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_LIMIT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_LIMIT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
