@@ -163,6 +163,68 @@ async fn a_connection_that_the_application_has_closed_costs_no_request() {
     }
 }
 
+/// Answers the first request of each connection; at the second it sends `last` and closes.
+async fn one_answer_per_connection(last: &'static [u8]) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+                if stream.read(&mut request).await.is_ok_and(|count| count > 0) {
+                    let _ = stream.write_all(last).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn only_what_may_be_sent_twice_is_sent_again() {
+    support::install_provider();
+    let pki = Pki::new();
+    let (mute, half) =
+        (one_answer_per_connection(b"").await, one_answer_per_connection(b"HTTP/1.1 200").await);
+    let port = |port: u16| format!("{{port: {port}, protocol: HTTP, access: {{type: MutualTLS}}}}");
+    let route = |port: u16| {
+        format!("{{name: r{port}, port: {port}, callers: [{{authority: postern, identity: '{ORDERS}'}}]}}")
+    };
+    let policy = format!(
+        "{{authorities: [{{name: postern, roots: ROOTS}}], ports: [{}, {}], routes: [{}, {}]}}",
+        port(1),
+        port(2),
+        route(1),
+        route(2)
+    );
+    let sidecar = Sidecar::start(&pki, &[(1, mute), (2, half)], &policy).await;
+    for (case, way, method, body, status) in [
+        ("nothing was answered", 0, "GET", "", 200),
+        ("not idempotent", 0, "POST", "", 502),
+        ("a body, which is gone", 0, "PUT", "x", 502),
+        ("part of an answer was seen", 1, "GET", "", 502),
+    ] {
+        let gateway = pki.gateway();
+        let mut open = Client::http1(sidecar.address(way), &pki.servers, &gateway).open_http1().await;
+        // Whatever an earlier case left in the pool is closed by its second request.
+        while read(open.send_request(get("/")).await.unwrap()).await.0 != 200 {
+            open.ready().await.unwrap();
+        }
+        open.ready().await.unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri("/")
+            .header("host", "a")
+            .body(Full::new(Bytes::from_static(body.as_bytes())).boxed())
+            .unwrap();
+        let (seen, text) = read(open.send_request(request).await.unwrap()).await;
+        assert_eq!(seen, status, "{case}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn the_applications_troubles_are_told() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
