@@ -256,8 +256,8 @@ impl KeyAction {
 /// What is to become of a leaf certificate.
 ///
 /// A server leaf is kept or issued. A client leaf goes by SECURITY 15: `StageNext` publishes the next leaf's pin,
-/// `PromoteNext` hands it to the gateway once every guarded pod has acknowledged the pin, `DropPrevious` takes
-/// the old pin away when the overlap is over. One step at each reconcile.
+/// `PromoteNext` hands it to the gateway once every guarded pod has acknowledged the pin and no overlap is going
+/// on, `DropPrevious` takes the old pin away when the overlap is over. One step at each reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeafPlan {
     /// All stays; a staged leaf goes on waiting.

@@ -109,7 +109,8 @@ pub fn server(clock: &Clock, existing: Option<&Leaf>, names: &BTreeSet<SubjectNa
 }
 
 /// One key's client certificate, one step at a time in the order of SECURITY 15: publish the next pin, wait until
-/// every pod has it, hand out the leaf, and after the overlap drop the old pin.
+/// every pod has it, hand out the leaf, and after the overlap drop the old pin. A rotation within the overlap of
+/// the one before waits for its end.
 pub fn client(
     clock: &Clock,
     existing: Option<&KeySecret>,
@@ -143,16 +144,20 @@ pub fn client(
             return stage(reason);
         }
         let forced = forced_promotion(&current.facts);
-        if forced <= clock.now || published.everywhere(identity, &next.facts.spki_sha256) {
+        // One key before the current one is remembered, and a gateway may present it until its overlap is over.
+        let overlap_end = previous.as_ref().map(|previous| previous.drop_after);
+        let overlapping = overlap_end.filter(|end| *end > clock.now);
+        let due = overlapping.is_none() && published.everywhere(identity, &next.facts.spki_sha256);
+        if forced <= clock.now || due {
             let drop_previous_after = plus(clock.now, clock.lifetimes.overlap);
             let plan = LeafPlan::PromoteNext { drop_previous_after };
             return Decision { plan, again_at: Some(drop_previous_after) };
         }
         // Acknowledgements wake nobody, so they are looked for.
-        return Decision {
-            plan: LeafPlan::Keep,
-            again_at: Some(forced.min(plus(clock.now, ACKNOWLEDGED_WITHIN))),
-        };
+        let again_at = overlapping.unwrap_or_else(|| plus(clock.now, ACKNOWLEDGED_WITHIN));
+        let over = overlap_end.is_some() && overlapping.is_none();
+        let plan = if over { LeafPlan::DropPrevious } else { LeafPlan::Keep };
+        return Decision { plan, again_at: Some(again_at.min(forced)) };
     }
     if let Some(reason) = clock.reason(&current.facts, &names) {
         return stage(reason);

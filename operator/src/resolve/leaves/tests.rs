@@ -155,6 +155,38 @@ fn a_client_leaf_goes_by_publish_acknowledge_hand_over_drop() {
             true,
             "stage: Unsound",
         ),
+        (
+            "acknowledged within the overlap of the one before",
+            481,
+            secret(Some(leaf(0, "current")), Some(leaf(480, "next")), old(500)),
+            Some(&published),
+            true,
+            "keep",
+        ),
+        (
+            "acknowledged when that is over",
+            500,
+            secret(Some(leaf(0, "current")), Some(leaf(480, "next")), old(500)),
+            Some(&published),
+            true,
+            "promote",
+        ),
+        (
+            "over, not acknowledged",
+            500,
+            secret(Some(leaf(0, "current")), Some(leaf(480, "next")), old(500)),
+            Some(&published),
+            false,
+            "drop",
+        ),
+        (
+            "within the overlap, a tenth left",
+            648,
+            secret(Some(leaf(0, "current")), Some(leaf(480, "next")), old(650)),
+            Some(&published),
+            true,
+            "promote",
+        ),
         ("overlap", 500, secret(Some(leaf(480, "current")), None, old(501)), None, true, "keep"),
         ("overlap over", 501, secret(Some(leaf(480, "current")), None, old(501)), None, false, "drop"),
     ] {
@@ -177,6 +209,24 @@ fn the_clock_is_looked_at_when_something_is_due() {
             at(24),
         ),
         ("acknowledgements", 481, secret(Some(leaf(480, "next")), None), at(481) + ACKNOWLEDGED_WITHIN),
+        (
+            "end of the overlap, staged",
+            481,
+            secret(
+                Some(leaf(480, "next")),
+                Some(PreviousPin { spki_sha256: String::new(), drop_after: at(500) }),
+            ),
+            at(500),
+        ),
+        (
+            "a tenth left, before the overlap ends",
+            640,
+            secret(
+                Some(leaf(480, "next")),
+                Some(PreviousPin { spki_sha256: String::new(), drop_after: at(660) }),
+            ),
+            at(648),
+        ),
         ("staged", 480, secret(None, None), at(480)),
     ] {
         assert_eq!(client(&clock(now), Some(&existing), IDENTITY, &none).again_at, Some(expected), "{case}");
