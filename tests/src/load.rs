@@ -23,7 +23,8 @@ pub struct Detached {
     name: String,
 }
 
-fn load(attempts: Vec<Attempt>, limit_seconds: u64) -> String {
+fn load(attempts: Vec<Attempt>) -> String {
+    let limit_seconds = 120;
     let load = Load { attempts, per_second: RATE, limit_seconds };
     serde_json::to_string(&load).expect("a load is JSON")
 }
@@ -31,7 +32,7 @@ fn load(attempts: Vec<Attempt>, limit_seconds: u64) -> String {
 /// Begins a load that lasts until it is ended, two minutes at most.
 pub async fn begin(test: &Test, attempts: Vec<Attempt>) -> Attached {
     let command = ["/postern-echo", "load"];
-    let input = load(attempts, 120);
+    let input = load(attempts);
     let started = test.cluster.start(NAMESPACE, Vantage::Pod.pod(), "echo", &command, Some(&input)).await;
     let mut running = started.expect("the load starts");
     running.line().await.expect("the load says that it has started");
@@ -47,8 +48,8 @@ impl Attached {
     }
 }
 
-/// Begins a load of so many seconds.
-pub async fn in_a_pod(test: &Test, attempts: Vec<Attempt>, seconds: u64) -> Detached {
+/// Begins a load in a pod of its own.
+pub async fn in_a_pod(test: &Test, attempts: Vec<Attempt>) -> Detached {
     let name = random_name("load");
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -59,7 +60,7 @@ pub async fn in_a_pod(test: &Test, attempts: Vec<Attempt>, seconds: u64) -> Deta
             "automountServiceAccountToken": false,
             "containers": [{
                 "name": "echo", "image": ECHO_IMAGE, "imagePullPolicy": "Never",
-                "args": ["load", "--load", load(attempts, seconds)],
+                "args": ["load", "--load", load(attempts)],
             }],
         },
     });
@@ -70,16 +71,17 @@ pub async fn in_a_pod(test: &Test, attempts: Vec<Attempt>, seconds: u64) -> Deta
 }
 
 impl Detached {
-    /// Waits for its end, which must still be to come; what came of it.
+    /// Ends it; what came of it.
     pub async fn end(self, test: &Test) -> Totals {
-        let phase = async || {
+        let command = ["/postern-echo", "end"];
+        // The pod's end may take this call with it.
+        let _ = test.cluster.try_exec(NAMESPACE, &self.name, "echo", &command, None).await;
+        wait::until("the end of the load", 20, async || {
             let pod: Pod = test.cluster.get(NAMESPACE, &self.name).await;
-            pod.status.and_then(|status| status.phase).unwrap_or_default()
-        };
-        assert_eq!(phase().await, "Running", "the load lasts longer than what it is meant to accompany");
-        wait::until("the end of the load", 120, async || match phase().await.as_str() {
-            "Succeeded" => Ok(()),
-            other => Err(format!("it is {other}")),
+            match pod.status.and_then(|status| status.phase).as_deref() {
+                Some("Succeeded") => Ok(()),
+                other => Err(format!("it is {other:?}")),
+            }
         })
         .await;
         let log = test.cluster.logs(NAMESPACE, &self.name, "echo").await;

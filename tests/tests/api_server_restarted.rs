@@ -16,7 +16,7 @@ fn no_call_is_lost() {
     run(Sharing::Alone, async |test| {
         let scene = Scene::guarded(test).await;
         let gateway = scene.gateway(test).await;
-        let load = load::in_a_pod(test, vec![gateway.get("/")], 20).await;
+        let load = load::in_a_pod(test, vec![gateway.get("/")]).await;
         let output = Command::new(&restart).output().await.expect("the command can be run");
         assert!(output.status.success(), "{restart}: {output:?}");
         let totals = load.end(test).await;

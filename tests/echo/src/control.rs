@@ -1,10 +1,11 @@
-//! The server's private ear on loopback, which no lock guards: `kubectl exec` asks it for the counters.
+//! The private ear of a server or a load on loopback, which no lock guards: `kubectl exec` speaks to it.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::hits::{Counters, Report, link_local};
 
@@ -20,27 +21,32 @@ pub enum Order {
     HealthUp,
     /// Health checks fail from now on.
     HealthDown,
+    /// A load is over.
+    End,
 }
 
 impl Order {
-    const ALL: [Self; 3] = [Self::Hits, Self::HealthUp, Self::HealthDown];
+    const ALL: [Self; 4] = [Self::Hits, Self::HealthUp, Self::HealthDown, Self::End];
 
     const fn line(self) -> &'static str {
         match self {
             Self::Hits => "hits",
             Self::HealthUp => "health up",
             Self::HealthDown => "health down",
+            Self::End => "end",
         }
     }
 }
 
-/// The server's state that orders read and change.
+/// The state that orders read and change.
 #[derive(Clone, Default)]
 pub struct State {
     /// What was counted.
     pub counters: Counters,
     /// Whether health checks fail.
     pub down: Rc<Cell<bool>>,
+    /// Told when it is over.
+    pub end: Rc<Notify>,
 }
 
 /// Answers orders for ever.
@@ -59,6 +65,7 @@ pub async fn serve(listener: TcpListener, state: State) -> std::io::Result<()> {
             Some(Order::Hits) => {}
             Some(Order::HealthUp) => state.down.set(false),
             Some(Order::HealthDown) => state.down.set(true),
+            Some(Order::End) => state.end.notify_one(),
         }
         let report = Report { hits: state.counters.read(), link_local: link_local() };
         // A caller that has gone away needs no answer.
@@ -66,7 +73,7 @@ pub async fn serve(listener: TcpListener, state: State) -> std::io::Result<()> {
     }
 }
 
-/// Asks the server beside this process.
+/// Speaks to the server or load beside this process.
 ///
 /// # Errors
 /// If none is running.

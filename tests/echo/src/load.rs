@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::attempt::{Attempt, Outcome};
-use crate::{call, serve};
+use crate::call;
+use crate::control::{self, State};
 
 /// A load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ pub struct Totals {
     pub first_lost: Vec<(u64, Outcome)>,
 }
 
-/// Keeps a load up and prints [`Totals`]. With `load` until SIGTERM; without, the load is read from standard
+/// Keeps a load up and prints [`Totals`]. With `load` until [`control::Order::End`]; without, the load is read from standard
 /// input, `started` is printed, and it ends with the next line.
 ///
 /// # Errors
@@ -47,7 +49,12 @@ pub struct Totals {
 pub async fn run(load: Option<String>) -> std::io::Result<()> {
     let mut stdin = BufReader::new(tokio::io::stdin());
     let totals = if let Some(load) = load {
-        LocalSet::new().run_until(keep_up(serde_json::from_str(&load)?, serve::terminated())).await
+        let load = serde_json::from_str(&load)?;
+        let state = State::default();
+        let listener = TcpListener::bind(("127.0.0.1", control::PORT)).await?;
+        let local = LocalSet::new();
+        local.spawn_local(control::serve(listener, state.clone()));
+        local.run_until(keep_up(load, state.end.notified())).await
     } else {
         let mut line = String::new();
         stdin.read_line(&mut line).await?;

@@ -35,11 +35,13 @@ enum Command {
     Hold,
     /// Keep a load up, print the totals as JSON.
     Load {
-        /// The load as JSON, kept up until SIGTERM or its limit; absent: one line of standard input, and kept
+        /// The load as JSON, kept up until `end` or its limit; absent: one line of standard input, and kept
         /// up until the next line.
         #[arg(long)]
         load: Option<String>,
     },
+    /// End the load beside this process.
+    End,
     /// Print the link-local IPv6 addresses of this network, as JSON.
     Interfaces,
     /// Do nothing until SIGTERM.
@@ -57,6 +59,7 @@ async fn main() -> ExitCode {
             let order = if down { control::Order::HealthDown } else { control::Order::HealthUp };
             control::ask(order).await.map(|answer| println!("{answer}"))
         }
+        Command::End => control::ask(control::Order::End).await.map(drop),
         Command::Interfaces => {
             println!("{}", serde_json::json!(hits::link_local()));
             Ok(())
