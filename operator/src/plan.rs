@@ -119,9 +119,12 @@ pub struct AdmissionPlan {
     /// The trusts for which a selected pod may be injected: this one and each older one of the namespace whose
     /// selector can select the same pod. This one is first.
     pub trusts: Vec<String>,
-    /// Labels that the selector selects, for the dry run that must be refused. Where possible no older lock
+    /// Labels that the selector selects, for the dry run that must be refused. Where possible no other lock
     /// selects them.
     pub probe_labels: BTreeMap<String, String>,
+    /// The other locks that select them nevertheless. The API server names but one of the policies that refuse,
+    /// and any of these may be the one.
+    pub probe_also_selected_by: Vec<String>,
 }
 
 /// One port that callers can reach.
@@ -149,6 +152,8 @@ pub struct BundlePlan {
     pub policy: Policy,
     /// Whose key each identity in the policy is.
     pub callers: BTreeMap<String, KeyId>,
+    /// Pins of each identity whose key can't be read now ([`KeyAction::Unread`]).
+    pub kept: BTreeMap<String, Vec<String>>,
     /// The server certificate.
     pub leaf: LeafPlan,
     /// What lies there now.
@@ -188,7 +193,7 @@ impl RoutePlan {
 
     /// Whether some gateway is let in by it: then it is in the policy.
     pub fn attached(&self) -> bool {
-        self.holds() && self.keys.iter().any(|key| key.action.leaf().is_some())
+        self.holds() && self.keys.iter().any(|key| key.action.admits())
     }
 }
 
@@ -237,6 +242,12 @@ pub enum KeyAction {
     Write(LeafPlan),
     /// The Secret is written, the `ConfigMap` stays as it is: the lock is orphaned.
     Renew(LeafPlan),
+    /// Both stay as they are, since the gateway's namespace can't be read. The sidecars go on letting in what they let
+    /// in, by the pins that were published last.
+    Unread {
+        /// SHA-256 of each `SubjectPublicKeyInfo`, lower-case hex; none if nothing was published.
+        pins: Vec<String>,
+    },
     /// Both stay as they are, for example while the Service is missing. The sidecars let nobody in by this key.
     Leave,
     /// They are not to exist.
@@ -248,7 +259,16 @@ impl KeyAction {
     pub fn leaf(&self) -> Option<&LeafPlan> {
         match self {
             Self::Write(leaf) | Self::Renew(leaf) => Some(leaf),
-            Self::Leave | Self::Remove => None,
+            Self::Unread { .. } | Self::Leave | Self::Remove => None,
+        }
+    }
+
+    /// Whether the sidecars let somebody in by the key.
+    pub fn admits(&self) -> bool {
+        match self {
+            Self::Write(_) | Self::Renew(_) => true,
+            Self::Unread { pins } => !pins.is_empty(),
+            Self::Leave | Self::Remove => false,
         }
     }
 }

@@ -182,15 +182,15 @@ impl Reconciler {
         let Some(admission) = plan.lock.present().and_then(|lock| lock.admission.as_ref()) else {
             return Armed::NotTried;
         };
-        let policy = render::admission::object_name(&plan.key.namespace, &plan.key.name);
+        let image = &self.settings.images.current;
         let tries = if changed && found.inputs.armed_since.is_some() { 15 } else { 1 };
-        let mut armed = self.proofs.show(&self.client, &plan.key, admission, &policy, changed).await;
+        let mut armed = self.proofs.show(&self.client, &plan.key, admission, image, changed).await;
         for _ in 1..tries {
             if armed == Armed::Yes {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
-            armed = self.proofs.show(&self.client, &plan.key, admission, &policy, false).await;
+            armed = self.proofs.show(&self.client, &plan.key, admission, image, false).await;
         }
         armed
     }

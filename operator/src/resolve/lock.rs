@@ -68,6 +68,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
             if closed { &[] } else { &routes },
         ),
         callers: policy::callers(&routes),
+        kept: policy::kept(&routes),
         leaf: leaf.plan,
         previous: existing.and_then(|secret| secret.bundle.clone()),
     });
@@ -233,13 +234,18 @@ fn conflicts(pods: &PodsPlan) -> Vec<Refusal> {
 }
 
 fn admission(trust: &str, territory: &Territory) -> AdmissionPlan {
-    let rivals: Vec<_> = territory.rivals().collect();
-    let selectors: Vec<_> = rivals.iter().map(|(_, selector)| selector).collect();
-    let older = rivals.iter().map(|(name, _)| name.clone());
+    let selector = &territory.selector;
+    let older = territory.rivals().map(|(name, _)| name.clone());
+    // Who selects whatever this lock selects can't be avoided, and is no reason not to avoid the others.
+    let avoidable: Vec<_> =
+        territory.others().map(|(_, other)| other).filter(|other| !selector.implies(other)).collect();
+    let probe_labels = selector.example_labels(&avoidable).unwrap_or_default();
+    let selecting = territory.others().filter(|(_, other)| other.matches(&probe_labels));
     AdmissionPlan {
-        selector: territory.selector.clone(),
+        selector: selector.clone(),
         trusts: std::iter::once(trust.to_owned()).chain(older).collect(),
-        probe_labels: territory.selector.example_labels(&selectors).unwrap_or_default(),
+        probe_also_selected_by: selecting.map(|(name, _)| name.clone()).collect(),
+        probe_labels,
     }
 }
 

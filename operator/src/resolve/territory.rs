@@ -16,6 +16,8 @@ pub struct Territory {
     pub selector: Selector,
     /// Older locks of the namespace, oldest first, whose selectors can be read.
     pub older: Vec<(String, Selector)>,
+    /// The younger ones likewise.
+    pub younger: Vec<(String, Selector)>,
 }
 
 /// Whose a pod is, seen from one lock.
@@ -32,21 +34,19 @@ pub enum Holder<'a> {
 impl Territory {
     /// Of `trust`, whose selector is `selector`, among the other locks of the namespace.
     pub fn new(trust: &BackendTrust, selector: Selector, inputs: &Inputs) -> Self {
-        let mut others: Vec<_> = inputs
-            .other_trusts
-            .iter()
-            .filter(|other| by_age(&other.metadata, &trust.metadata) == Ordering::Less)
-            .collect();
+        let mut others: Vec<&BackendTrust> = inputs.other_trusts.iter().map(AsRef::as_ref).collect();
         others.sort_by(|a, b| by_age(&a.metadata, &b.metadata));
-        let older = others
-            .into_iter()
-            .filter_map(|other| {
-                let name = other.metadata.name.clone()?;
-                let selector = Selector::new(other.spec.pod_selector.clone()).ok()?;
+        let (older, younger): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|other| by_age(&other.metadata, &trust.metadata) == Ordering::Less);
+        let readable = |locks: Vec<&BackendTrust>| {
+            let named = locks.into_iter().filter_map(|lock| {
+                let name = lock.metadata.name.clone()?;
+                let selector = Selector::new(lock.spec.pod_selector.clone()).ok()?;
                 (!selector.is_empty()).then_some((name, selector))
-            })
-            .collect();
-        Self { selector, older }
+            });
+            named.collect()
+        };
+        Self { selector, older: readable(older), younger: readable(younger) }
     }
 
     /// Whose a pod with these labels is.
@@ -63,6 +63,11 @@ impl Territory {
     /// Our pods that have not ended.
     pub fn pods<'a>(&'a self, pods: &'a [PodFacts]) -> impl Iterator<Item = &'a PodFacts> {
         pods.iter().filter(|pod| !pod.finished() && self.holder(&pod.labels) == Holder::Ours)
+    }
+
+    /// All other locks, whatever their age.
+    pub fn others(&self) -> impl Iterator<Item = &(String, Selector)> {
+        self.older.iter().chain(&self.younger)
     }
 
     /// Older locks that can select a pod that this one selects too.

@@ -58,6 +58,7 @@ fn lock(look: &Look) -> Value {
         "admission": present.and_then(|lock| lock.admission.as_ref()).map(|admission| json!({
             "trusts": admission.trusts,
             "probe": admission.probe_labels,
+            "probe also selected by": admission.probe_also_selected_by,
         })),
         "pods": {
             "selected": pods.selected(),
