@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use postern_crds::BackendTrust;
 
+use crate::injection::forbidden;
 use crate::injection::structure::{Accepted, Defect};
 use crate::inputs::Injection;
 use crate::resolve::selectors::Selector;
@@ -15,7 +16,7 @@ use crate::settings::Settings;
 use crate::webhook::select::{Lock, Locks};
 
 /// Whether and for which lock a pod is injected. A pod that has run since before the previous image is as guarded as
-/// it was then.
+/// it was then. One that holds what admission forbids was never admitted as it is, whatever it looks like.
 pub(super) fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injection {
     let judged = match accepted.guarded_by(pod) {
         Err(Defect::Image { image, .. }) if older.contains(&image) => {
@@ -23,9 +24,13 @@ pub(super) fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injecti
         }
         judged => judged,
     };
-    match judged {
-        Ok(guarded) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
-        Err(defect) => Injection::No(defect.to_string()),
+    let guarded = match judged {
+        Ok(guarded) => guarded,
+        Err(defect) => return Injection::No(defect.to_string()),
+    };
+    match forbidden::check(pod, &guarded.trust) {
+        Ok(()) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
+        Err(forbidden) => Injection::No(forbidden.to_string()),
     }
 }
 
@@ -80,5 +85,21 @@ mod tests {
         assert_eq!(judged("postern/sidecar:0", &["postern/sidecar:0"]), by(false));
         assert!(matches!(judged("postern/sidecar:0", &[]), Injection::No(_)));
         assert!(matches!(judged("evil", &["postern/sidecar:0"]), Injection::No(_)));
+    }
+
+    #[test]
+    fn a_pod_that_holds_what_is_forbidden_is_not_guarded_however_it_looks() {
+        let guarded = |pointer: &str, value| {
+            let pod = serde_json::from_value(with(guarded_pod("orders"), pointer, value)).unwrap();
+            matches!(judge(&accepted(), &[], &pod), Injection::For { .. })
+        };
+        let debug = |capability: &str| {
+            json!([{"name": "debug", "image": "debug",
+                    "securityContext": {"capabilities": {"add": [capability]}}}])
+        };
+        assert!(!guarded("/spec/containers/0/securityContext", json!({"privileged": true})));
+        assert!(guarded("/spec/containers/0/securityContext", json!({"privileged": false})));
+        assert!(!guarded("/spec/ephemeralContainers", debug("NET_ADMIN")));
+        assert!(guarded("/spec/ephemeralContainers", debug("CHOWN")));
     }
 }

@@ -1,7 +1,9 @@
 //! What a guarded pod must not have, because it would reach around the lock or into the sidecar (SECURITY 4
 //! and 8). The admission policy refuses the same; the webhook says so first and in more words.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, Volume};
 use postern_config::layout;
 
 use super::structure::{self, Defect};
@@ -68,6 +70,14 @@ pub enum Forbidden {
         /// The volume.
         volume: String,
     },
+    /// An ephemeral container in the namespaces of one of Postern's.
+    #[error("the ephemeral container {container} targets {target}, which is Postern's own: delete the pod")]
+    Target {
+        /// The ephemeral container.
+        container: String,
+        /// What it targets.
+        target: String,
+    },
     /// The lock's Secret, by another way than the injected volume.
     #[error("{reader} reads the Secret {secret}, which is the sidecar's alone: leave it out")]
     LockSecret {
@@ -110,13 +120,34 @@ pub fn check(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
     for volume in spec.volumes.iter().flatten() {
         check_volume(volume, &secret)?;
     }
-    application_containers(spec).try_for_each(|container| check_container(container, &secret))
+    if let Some(targeting) = spec.ephemeral_containers.iter().flatten().find_map(target) {
+        return Err(targeting);
+    }
+    application_containers(spec).try_for_each(|container| check_container(&container, &secret))
 }
 
-/// All containers but the two that injection overwrites.
-fn application_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+/// All containers but the two that injection overwrites; ephemeral ones too, which only a pod that runs has.
+fn application_containers(spec: &PodSpec) -> impl Iterator<Item = Cow<'_, Container>> {
     let init = spec.init_containers.iter().flatten().filter(|container| !injected_container(&container.name));
-    spec.containers.iter().chain(init)
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| Cow::Owned(plain(container)));
+    spec.containers.iter().chain(init).map(Cow::Borrowed).chain(ephemeral)
+}
+
+/// What is judged of an ephemeral container.
+fn plain(container: &EphemeralContainer) -> Container {
+    Container {
+        name: container.name.clone(),
+        env: container.env.clone(),
+        env_from: container.env_from.clone(),
+        security_context: container.security_context.clone(),
+        volume_mounts: container.volume_mounts.clone(),
+        ..Container::default()
+    }
+}
+
+fn target(container: &EphemeralContainer) -> Option<Forbidden> {
+    let target = container.target_container_name.clone().filter(|target| reserved(target))?;
+    Some(Forbidden::Target { container: container.name.clone(), target })
 }
 
 fn check_volume(volume: &Volume, secret: &str) -> Result<(), Forbidden> {

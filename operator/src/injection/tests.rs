@@ -260,6 +260,11 @@ fn what_would_reach_around_the_lock_is_forbidden() {
     let secret =
         |reader: &str| Forbidden::LockSecret { reader: named(reader), secret: named("postern-orders") };
     let reads = |name: &str| json!([{"secretRef": {"name": name}}]);
+    let ephemeral = |more: Value| {
+        let mut container = json!({"name": "debug", "image": "debug"});
+        container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([container])
+    };
     let at = |pointer: &str, value: Value| (pointer.to_owned(), value);
     for ((pointer, value), expected) in [
         (at("/spec/hostNetwork", json!(true)), Forbidden::Shares("hostNetwork")),
@@ -310,6 +315,13 @@ fn what_would_reach_around_the_lock_is_forbidden() {
             ),
             secret("container app"),
         ),
+        (at("/spec/ephemeralContainers", ephemeral(json!({"securityContext": {"privileged": true}}))), {
+            Forbidden::Privileged(named("debug"))
+        }),
+        (
+            at("/spec/ephemeralContainers", ephemeral(json!({"targetContainerName": "postern-sidecar"}))),
+            Forbidden::Target { container: named("debug"), target: named("postern-sidecar") },
+        ),
         (
             at(&format!("{app}/ports"), json!([{"containerPort": 15110}])),
             Forbidden::Port { container: named("app"), port: 15110 },
@@ -332,6 +344,10 @@ fn an_ordinary_pod_has_nothing_forbidden() {
         (format!("{app}/envFrom"), json!([{"secretRef": {"name": "orders"}}])),
         ("/spec/volumes/-".to_owned(), json!({"name": "x", "secret": {"secretName": "orders"}})),
         (format!("{app}/ports"), json!([{"containerPort": 8080}])),
+        (
+            "/spec/ephemeralContainers".to_owned(),
+            json!([{"name": "debug", "image": "debug", "targetContainerName": "app"}]),
+        ),
     ] {
         let pod: Pod = serde_json::from_value(with(guarded_pod("orders"), &pointer, value)).unwrap();
         assert_eq!(forbidden::check(&pod, "orders"), Ok(()), "{pointer}");

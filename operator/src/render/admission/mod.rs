@@ -3,6 +3,7 @@
 //!
 //! * [`policy`]: what is demanded (SECURITY 6 to 8), as CEL with literals.
 //! * [`cel`]: literals of that language.
+//! * [`selected`]: a selector in that language.
 //! * [`webhook`]: the `MutatingWebhookConfiguration`.
 //!
 //! There are no parameters, since a missing parameter object would let everything pass or nothing; and the
@@ -10,6 +11,7 @@
 
 pub mod cel;
 pub mod policy;
+pub mod selected;
 pub mod webhook;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_config::layout;
 use serde_json::{Map, Value};
 
-use super::{Guard, cel};
+use super::{Guard, cel, selected};
 use crate::injection::InjectionSpec;
 use crate::injection::forbidden::CAPABILITIES;
 
@@ -291,6 +291,19 @@ fn validations(guard: &Guard) -> Vec<Validation> {
                 )),
                 cel::string(". Leave it out")
             )),
+        ),
+        // Structure proves little of a pod that exists: before the lock looked at it, images may have been others
+        // and rules of the firewall may have gone.
+        validation(
+            &format!(
+                "request.operation != 'UPDATE'\n|| ({})",
+                selected::selects(&guard.selector, "oldObject")
+            ),
+            &format!(
+                "pods come under {lock} only when they are created, never by a change of their labels; leave this \
+                 pod's labels as they are, and create a pod with the labels that the lock selects"
+            ),
+            None,
         ),
         validation(
             &format!(

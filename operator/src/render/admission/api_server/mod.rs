@@ -136,6 +136,12 @@ async fn api_server_refuses_what_the_policy_refuses_and_nothing_else() {
     cluster.create(&outside, false).await.unwrap();
     let weak = with(cluster.pod("weak", "weak"), "/metadata/labels", json!({"app": "other"}));
     cluster.create(&weak, false).await.unwrap();
+    // They look injected, and their application may do what it likes.
+    let app = "/spec/containers/0/securityContext";
+    let forged = with(cluster.pod("forged", "orders"), app, json!({"privileged": true}));
+    cluster.create(&with(forged, "/metadata/labels", json!({"app": "other"})), false).await.unwrap();
+    let canary = with(cluster.pod("canary", "orders"), "/metadata/labels/canary", json!("yes"));
+    cluster.create(&canary, false).await.unwrap();
     cluster.arm().await;
     cluster.create(&cluster.pod("guarded", "orders"), false).await.unwrap();
     let mut failures = Vec::new();

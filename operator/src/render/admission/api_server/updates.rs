@@ -10,6 +10,7 @@ pub(super) async fn table(cluster: &Cluster, failures: &mut Vec<String>) {
     let resize = |list: &str, name: &str| json!({"spec": {list: [{"name": name, "resources": {"limits": {"cpu": "3"}}}]}});
     let status = json!({"status": {"conditions": [{"type": "example.com/x", "status": "True"}]}});
     let kept = Err("the labels by which the lock selects cannot change");
+    let created = Err("only when they are created");
     let ours = Err("belong to BackendTrust");
     for (case, pod, subresource, patch, expected) in [
         ("before: leaves the lock", "before", "", labels(json!({"app": "x"})), kept),
@@ -21,10 +22,26 @@ pub(super) async fn table(cluster: &Cluster, failures: &mut Vec<String>) {
         ("before: status", "before", "status", status.clone(), Ok(())),
         ("before: finalizer", "before", "", json!({"metadata": {"finalizers": ["example.com/x"]}}), Ok(())),
         ("before: image", "before", "", image("containers", "app"), Ok(())),
-        ("outside: comes in", "outside", "", labels(json!({"app": "orders"})), kept),
-        ("outside: comes in by status", "outside", "status", labels(json!({"app": "orders"})), kept),
+        ("outside: comes in", "outside", "", labels(json!({"app": "orders"})), created),
+        ("outside: comes in by status", "outside", "status", labels(json!({"app": "orders"})), created),
         ("outside: another label", "outside", "", labels(json!({"app": "carts"})), Ok(())),
-        ("weak: comes in", "weak", "", labels(json!({"app": "orders"})), kept),
+        ("weak: comes in", "weak", "", labels(json!({"app": "orders"})), created),
+        ("injected by hand: comes in", "forged", "", labels(json!({"app": "orders"})), created),
+        (
+            "injected by hand: comes in by status",
+            "forged",
+            "status",
+            labels(json!({"app": "orders"})),
+            created,
+        ),
+        (
+            "injected by hand: comes in by an expression",
+            "canary",
+            "",
+            labels(json!({"canary": null})),
+            created,
+        ),
+        ("injected by hand: another label", "forged", "", labels(json!({"role": "leader"})), Ok(())),
         ("guarded: another label", "guarded", "", labels(json!({"role": "leader"})), Ok(())),
         ("guarded: leaves", "guarded", "", labels(json!({"app": "x"})), Ok(())),
         ("guarded: image of the application", "guarded", "", image("containers", "app"), Ok(())),
