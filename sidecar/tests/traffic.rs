@@ -43,6 +43,7 @@ impl Open {
             Self::Two(sender) => {
                 let target = format!("https://api.example.com{}", request.uri());
                 *request.uri_mut() = target.parse().unwrap();
+                request.headers_mut().remove("transfer-encoding");
                 sender.send_request(request).await
             }
         }
@@ -160,6 +161,34 @@ async fn a_connection_that_the_application_has_closed_costs_no_request() {
         tokio::time::sleep(Duration::from_millis(wait)).await;
         open.ready().await.unwrap();
         assert_eq!(read(open.send_request(get("/")).await.unwrap()).await.0, 200, "after {wait} ms");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_arrives_whatever_the_method() {
+    let house = House::build(&[]).await;
+    for mut open in house.both().await {
+        for method in ["GET", "DELETE", "POST"] {
+            let (sender, body) = channel();
+            let request = Request::builder()
+                .method(method)
+                .uri("/search")
+                .header("transfer-encoding", "chunked")
+                .body(body)
+                .unwrap();
+            tokio::spawn(async move {
+                sender.send(Frame::data(Bytes::from_static(b"who"))).await.unwrap();
+                sender.send(Frame::data(Bytes::from_static(b"?"))).await.unwrap();
+            });
+            let (status, seen) = read(open.send(request).await.unwrap()).await;
+            assert_eq!(status, 200, "{method}: {seen}");
+            let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+            assert_eq!(seen["body"], "who?", "{method}");
+            assert_eq!(seen["headers"].to_string().matches("chunked").count(), 1, "{method}: {seen}");
+        }
+        // Without a body nothing is framed.
+        let (_, seen) = read(open.send(get("/search")).await.unwrap()).await;
+        assert!(!seen.contains("chunked") && !seen.contains("content-length"), "{seen}");
     }
 }
 

@@ -91,6 +91,9 @@ async fn forward(
 
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity);
     let body = if body.is_end_stream() { Outbound::Empty } else { Outbound::Caller(body) };
+    if body.size_hint().exact().is_none() {
+        headers::send_in_chunks(&mut fields);
+    }
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = method.clone();
     *outgoing.uri_mut() = target(&permit, &path, &uri)?;
