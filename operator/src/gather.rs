@@ -78,6 +78,13 @@ pub struct Found {
     pub binding: Option<ValidatingAdmissionPolicyBinding>,
 }
 
+impl GatherError {
+    /// Whether the API server doesn't let the operator read there: a right is missing, or what it was given for.
+    fn is_refusal(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 403 | 404))
+    }
+}
+
 impl Found {
     /// Whether an object of somebody else's is in the way; nothing tells when it is gone.
     pub fn is_obstructed(&self) -> bool {
@@ -108,7 +115,7 @@ pub async fn gather(
     let mut pods = stores.pods.state_filter(|pod| pod.namespace == key.namespace);
     pods.sort_by(|a, b| a.name().cmp(b.name()));
     let name = admission::object_name(&key.namespace, &key.name);
-    let (lock_secret, policy, binding, keys) = tokio::try_join!(
+    let (lock_secret, policy, binding, outputs::Outputs { keys, unreadable }) = tokio::try_join!(
         get::<Secret>(Api::namespaced((*client).clone(), &key.namespace), layout::secret_name(&key.name)),
         get::<ValidatingAdmissionPolicy>(Api::all((*client).clone()), name.clone()),
         get::<ValidatingAdmissionPolicyBinding>(Api::all((*client).clone()), name.clone()),
@@ -126,6 +133,7 @@ pub async fn gather(
         authorities: (*authorities).clone(),
         lock_secret: existing(lock_secret.as_ref(), |secret| reader.lock_secret(secret)),
         keys: outputs::existing_keys(reader, settings, &routes, &keys),
+        unreadable,
         admission: admission_state(policy.as_ref(), binding.as_ref()),
         armed_since: armed_since(status),
         routes,

@@ -83,6 +83,9 @@ pub struct Inputs {
     /// What exists for gateways: each key that a route of the lock asks for *and* each that carries the lock's
     /// labels and is asked for no more.
     pub keys: BTreeMap<KeyId, ExistingKey>,
+    /// Namespaces of gateways that the API server doesn't let the operator read, with its words. What lies there is
+    /// not known: it is neither there nor absent, and stays as it is.
+    pub unreadable: BTreeMap<String, String>,
     /// The lock's `ValidatingAdmissionPolicy` and its Binding: `Foreign` if one of them is somebody else's,
     /// `Ours` if at least one is there.
     pub admission: Existing<()>,

@@ -17,7 +17,7 @@ use crate::gather::{self, Found, GatherError, Reader, Sources, gather};
 use crate::inputs::{Authorities, LockKey};
 use crate::issue::{self, IssueError};
 use crate::metrics::{LockFacts, Metrics, Outcome as Ended};
-use crate::plan::{Armed, LockState, Material, Outcome, Plan, PodState};
+use crate::plan::{Armed, KeyAction, LockState, Material, Outcome, Plan, PodState};
 use crate::registration::Registration;
 use crate::render::{self, RenderError};
 use crate::resolve::{self, pods};
@@ -147,7 +147,13 @@ impl Reconciler {
         if settled && staged {
             return Ok(Next::After(Duration::ZERO));
         }
-        Ok(self.next(&plan, &outcome, retry || found.is_obstructed(), now))
+        // Nothing tells when it can be read again.
+        let mut keys = plan.routes.iter().flat_map(|route| &route.keys);
+        let unread = keys.any(|key| matches!(key.action, KeyAction::Unread { .. }));
+        let next = self.next(&plan, &outcome, retry || unread || found.is_obstructed(), now);
+        // What a lock that is gone may have left there is still to be removed.
+        let hidden = next == Next::OnChange && !found.inputs.unreadable.is_empty();
+        Ok(if hidden { Next::After(AT_LEAST_EVERY) } else { next })
     }
 
     fn sources(&self) -> Sources<'_> {

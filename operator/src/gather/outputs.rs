@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ListParams};
 use kube::core::NamespaceResourceScope;
@@ -16,15 +16,24 @@ use crate::inputs::{ExistingKey, KeyId, LockKey};
 use crate::render::labels;
 use crate::settings::Settings;
 
+/// What was found in the gateways' namespaces.
+pub(super) struct Outputs {
+    /// By key and namespace.
+    pub(super) keys: BTreeMap<(KeyId, String), FoundKey>,
+    /// Namespaces that the API server doesn't let the operator read, with its words.
+    pub(super) unreadable: BTreeMap<String, String>,
+}
+
 /// The outputs of the lock: those that its routes ask for, and those that carry its labels and are asked for by
 /// nobody. What a route that has moved to another lock asks for is that lock's.
+///
+/// A namespace that was deleted and made anew has lost the operator's rights; that is no concern of the others.
 pub(super) async fn outputs(
     client: &Client,
     settings: &Settings,
     key: &LockKey,
     routes: &[Arc<ApiRoute>],
-) -> Result<BTreeMap<(KeyId, String), FoundKey>, GatherError> {
-    let mut found = BTreeMap::<(KeyId, String), FoundKey>::new();
+) -> Result<Outputs, GatherError> {
     let namespaces: BTreeSet<&str> =
         settings.gateways.values().map(|gateway| gateway.output_namespace(&settings.namespace)).collect();
     let selector = format!(
@@ -34,44 +43,63 @@ pub(super) async fn outputs(
         labels::TRUST_LABEL,
         key.name
     );
-    let listed = try_join_all(namespaces.into_iter().map(|namespace| {
-        let params = ListParams::default().labels(&selector);
-        async move {
-            let secrets = list::<Secret>(client, namespace, &params).await?;
-            let config_maps = list::<ConfigMap>(client, namespace, &params).await?;
-            Ok((namespace, secrets, config_maps))
-        }
-    }))
-    .await?;
-    for (namespace, secrets, config_maps) in listed {
-        for secret in secrets {
-            if let Some(id) = key_id(&secret) {
-                found.entry((id, namespace.to_owned())).or_default().secret = Some(secret);
-            }
-        }
-        for config_map in config_maps {
-            if let Some(id) = key_id(&config_map) {
-                found.entry((id, namespace.to_owned())).or_default().config_map = Some(config_map);
-            }
-        }
-    }
     let (mine, others): (Vec<_>, Vec<_>) =
         asked_for(settings, routes).partition(|(route, _, _)| route.spec.trust_ref.name == key.name);
-    for (_, id, namespace) in others {
-        found.remove(&(id, namespace));
+    let read = join_all(namespaces.into_iter().map(|namespace| {
+        let mine = mine.iter().filter(move |(_, _, at)| at == namespace).map(|(_, id, _)| id.clone());
+        let read = in_namespace(client, namespace, &selector, mine.collect());
+        async move { (namespace, read.await) }
+    }))
+    .await;
+    let mut outputs = Outputs { keys: BTreeMap::new(), unreadable: BTreeMap::new() };
+    for (namespace, found) in read {
+        match found {
+            Ok(found) => {
+                let found = found.into_iter().map(|(id, key)| ((id, namespace.to_owned()), key));
+                outputs.keys.extend(found);
+            }
+            Err(error) if error.is_refusal() => {
+                outputs.unreadable.insert(namespace.to_owned(), error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
     }
-    let missing = mine
+    for (_, id, namespace) in others {
+        outputs.keys.remove(&(id, namespace));
+    }
+    Ok(outputs)
+}
+
+/// What lies in one namespace: all that carries the lock's labels, and whatever has the name of a `wanted` key.
+async fn in_namespace(
+    client: &Client,
+    namespace: &str,
+    selector: &str,
+    wanted: Vec<KeyId>,
+) -> Result<BTreeMap<KeyId, FoundKey>, GatherError> {
+    let params = ListParams::default().labels(selector);
+    let mut found = BTreeMap::<KeyId, FoundKey>::new();
+    for secret in list::<Secret>(client, namespace, &params).await? {
+        if let Some(id) = key_id(&secret) {
+            found.entry(id).or_default().secret = Some(secret);
+        }
+    }
+    for config_map in list::<ConfigMap>(client, namespace, &params).await? {
+        if let Some(id) = key_id(&config_map) {
+            found.entry(id).or_default().config_map = Some(config_map);
+        }
+    }
+    let missing = wanted
         .into_iter()
-        .map(|(_, id, namespace)| (id, namespace))
-        .filter(|at| found.get(at).is_none_or(|found| found.secret.is_none() || found.config_map.is_none()));
+        .filter(|id| found.get(id).is_none_or(|found| found.secret.is_none() || found.config_map.is_none()));
     // What lies there without our labels is somebody else's, and has to be seen so that it is left alone.
-    let read = try_join_all(missing.map(|(id, namespace)| async move {
+    let read = try_join_all(missing.map(|id| async move {
         let name = id.object_name();
         let (secret, config_map) = tokio::try_join!(
-            get::<Secret>(Api::namespaced(client.clone(), &namespace), name.clone()),
-            get::<ConfigMap>(Api::namespaced(client.clone(), &namespace), name),
+            get::<Secret>(Api::namespaced(client.clone(), namespace), name.clone()),
+            get::<ConfigMap>(Api::namespaced(client.clone(), namespace), name),
         )?;
-        Ok(((id, namespace), FoundKey { secret, config_map }))
+        Ok((id, FoundKey { secret, config_map }))
     }))
     .await?;
     found.extend(read.into_iter().filter(|(_, key)| key.secret.is_some() || key.config_map.is_some()));
@@ -189,5 +217,44 @@ mod tests {
             asked_for(&settings, &routes).map(|(_, id, namespace)| (id.to_string(), namespace)).collect();
         let at = |name: &str, namespace: &str| (name.to_owned(), namespace.to_owned());
         assert_eq!(asked, [at("edge.shop.orders", "gateways"), at("outside.shop.orders", "postern")]);
+    }
+
+    /// Answers lists with nothing and reads of single objects with not found; all in namespace `lost` with `code`.
+    fn cluster(code: u16) -> Client {
+        let answer = move |request: http::Request<kube::client::Body>| {
+            let path = request.uri().path().to_owned();
+            let (code, kind) = match path.rsplit('/').next() {
+                _ if path.contains("/namespaces/lost/") => (code, ""),
+                Some("secrets") => (200, "SecretList"),
+                Some("configmaps") => (200, "ConfigMapList"),
+                _ => (404, ""),
+            };
+            let body = match code {
+                200 => json!({"kind": kind, "apiVersion": "v1", "metadata": {}, "items": []}),
+                _ => {
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": code})
+                }
+            };
+            let answer = http::Response::builder().status(code);
+            let answer = answer.body(kube::client::Body::from(serde_json::to_vec(&body).unwrap()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(answer.unwrap()))
+        };
+        Client::new(tower::service_fn(answer), "postern")
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_is_forbidden_is_no_concern_of_the_others() {
+        let config = Config::parse(
+            "{namespace: postern, sidecarImage: i, sidecarResources: {requests: {cpu: 1, memory: 1}, limits: {cpu: 1, \
+             memory: 1}}, gateways: [{name: edge, flavour: NGINX, namespace: lost}, {name: outside, flavour: NGINX}]}",
+        )
+        .unwrap();
+        let settings = config.settings("id", None, Vec::new());
+        let key = LockKey { namespace: "shop".to_owned(), name: "orders".to_owned() };
+        for (code, unreadable) in [(403, Some("lost")), (404, Some("lost")), (500, None)] {
+            let found = outputs(&cluster(code), &settings, &key, &[]).await.ok();
+            let first = found.and_then(|found| found.unreadable.into_iter().next());
+            assert_eq!(first.as_ref().map(|(namespace, _)| namespace.as_str()), unreadable, "{code}");
+        }
     }
 }

@@ -93,7 +93,8 @@ fn with_pins(bundle: &BundlePlan, material: &Material) -> Policy {
     let mut policy = bundle.policy.clone();
     for caller in policy.routes.iter_mut().flat_map(|route| &mut route.callers) {
         let key = bundle.callers.get(&caller.identity).and_then(|id| material.keys.get(id));
-        caller.keys = Some(key.map(crate::plan::KeyMaterial::pins).unwrap_or_default());
+        let kept = || bundle.kept.get(&caller.identity).cloned();
+        caller.keys = Some(key.map(crate::plan::KeyMaterial::pins).or_else(kept).unwrap_or_default());
     }
     policy
 }

@@ -262,7 +262,8 @@ fn key_programmed(plan: &Plan, route: &RoutePlan, key: &KeyPlan, outcome: &Outco
         (KeyAction::Remove, _) => {
             pending("the gateway has no key for this route: see the other conditions".to_owned())
         }
-        (KeyAction::Leave, _) => {
+        // An unread key has its refusal, which is said instead.
+        (KeyAction::Leave | KeyAction::Unread { .. }, _) => {
             let cause = if !key.refusals.is_empty() {
                 format!("gateway {} can't take this route", key.id.gateway)
             } else if route.holds() {

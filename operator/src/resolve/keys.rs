@@ -31,6 +31,11 @@ pub fn plan(
     let Some(backend) = backend else { return plan };
     plan.refusals.extend(flavour_objection(gateway, backend));
     plan.refusals.extend(foreign(inputs, &plan));
+    if let (true, Some((refusal, action))) = (plan.refusals.is_empty(), unread(inputs, &plan)) {
+        plan.refusals.push(refusal);
+        plan.action = action;
+        return plan;
+    }
     if plan.refusals.is_empty() {
         let secret = existing(inputs, &plan).and_then(|existing| existing.secret.ours());
         let decision = leaves::client(&site.clock, secret, &plan.identity, &site.published);
@@ -100,6 +105,27 @@ pub fn foreign(inputs: &Inputs, key: &KeyPlan) -> Option<Refusal> {
             key.id.object_name()
         ),
     ))
+}
+
+/// Of what can't be read nothing is known, so it stays as it is, and who was let in by it still is.
+pub fn unread(inputs: &Inputs, key: &KeyPlan) -> Option<(Refusal, KeyAction)> {
+    let namespace = key.namespace.as_ref()?;
+    let why = inputs.unreadable.get(namespace)?;
+    let message = format!(
+        "Secret and ConfigMap {namespace}/{} can't be read, so they stay as they are, and the pods let in whom they let in \
+         before: {why}; if namespace {namespace} was deleted, create it again; then helm upgrade gives Postern its rights \
+         there anew, or take gateway {} out of the chart's values",
+        key.id.object_name(),
+        key.id.gateway
+    );
+    let refusal = Refusal::new(ConditionType::Programmed, Reason::WriteFailed, message);
+    let bundle = inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
+    let routes = bundle.into_iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
+    let callers = routes.flat_map(|route| &route.callers).filter(|caller| caller.identity == key.identity);
+    let mut pins: Vec<String> = callers.filter_map(|caller| caller.keys.clone()).flatten().collect();
+    pins.sort();
+    pins.dedup();
+    Some((refusal, KeyAction::Unread { pins }))
 }
 
 fn flavour_objection(gateway: &Gateway, backend: &BackendPlan) -> Option<Refusal> {

@@ -46,6 +46,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
             trust_uid: sealed.bundle.content.trust_uid.clone(),
             policy: remaining(inputs, &sealed.bundle.content.policy, &route_plans),
             callers: policy::callers(&route_plans),
+            kept: policy::kept(&route_plans),
             leaf: leaf.plan,
             previous: Some(sealed.clone()),
         }
@@ -123,6 +124,11 @@ fn keys_of(
                 return key;
             }
             key.refusals.extend(keys::foreign(inputs, &key));
+            if let Some((refusal, action)) = keys::unread(inputs, &key) {
+                key.refusals.push(refusal);
+                key.action = action;
+                return key;
+            }
             if key.refusals.is_empty() {
                 let secret = keys::existing(inputs, &key).and_then(|existing| existing.secret.ours());
                 let decision = leaves::client(clock, secret, &key.identity, &published);

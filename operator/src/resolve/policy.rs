@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postern_config::policy::{Access, Authority, Caller, Policy, Port, Route};
 
 use crate::inputs::{Authorities, KeyId};
-use crate::plan::{KeyPlan, PortPlan, RoutePlan};
+use crate::plan::{KeyAction, KeyPlan, PortPlan, RoutePlan};
 
 /// Name of Postern's client CA in a policy: the only authority that is believed for `spiffe://` names.
 pub const AUTHORITY: &str = "postern";
@@ -38,7 +38,7 @@ fn port(plan: &PortPlan) -> Port {
 
 fn route(namespace: &str, plan: &RoutePlan) -> Option<Route> {
     let backend = plan.backend.as_ref().filter(|_| plan.attached())?;
-    let mut callers: Vec<_> = written(plan).map(|key| caller(key.identity.clone())).collect();
+    let mut callers: Vec<_> = admitted(plan).map(|key| caller(key.identity.clone())).collect();
     callers.sort_by(|a, b| a.identity.cmp(&b.identity));
     Some(Route {
         name: route_name(namespace, &plan.name),
@@ -58,11 +58,21 @@ fn caller(identity: String) -> Caller {
     Caller { authority: AUTHORITY.to_owned(), identity, keys: Some(Vec::new()) }
 }
 
-fn written(plan: &RoutePlan) -> impl Iterator<Item = &KeyPlan> {
-    plan.keys.iter().filter(|key| key.action.leaf().is_some())
+fn admitted(plan: &RoutePlan) -> impl Iterator<Item = &KeyPlan> {
+    plan.keys.iter().filter(|key| key.action.admits())
 }
 
 /// Whose key each identity is.
 pub fn callers(routes: &[RoutePlan]) -> BTreeMap<String, KeyId> {
-    routes.iter().flat_map(written).map(|key| (key.identity.clone(), key.id.clone())).collect()
+    routes.iter().flat_map(admitted).map(|key| (key.identity.clone(), key.id.clone())).collect()
+}
+
+/// The pins of identities whose key can't be read now.
+pub fn kept(routes: &[RoutePlan]) -> BTreeMap<String, Vec<String>> {
+    let keys = routes.iter().flat_map(|route| &route.keys);
+    let kept = keys.filter_map(|key| match &key.action {
+        KeyAction::Unread { pins } => Some((key.identity.clone(), pins.clone())),
+        _ => None,
+    });
+    kept.collect()
 }

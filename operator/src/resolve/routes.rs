@@ -87,7 +87,7 @@ fn plan(
         .filter(|gateway| seen.insert(gateway.name.as_str()))
         .map(|gateway| keys::plan(site, route, &gateway.name, backend.as_ref().filter(|_| holds), again_at))
         .collect();
-    if let Some(backend) = backend.as_ref().filter(|_| keys.iter().any(|key| key.action.leaf().is_some())) {
+    if let Some(backend) = backend.as_ref().filter(|_| keys.iter().any(|key| key.action.admits())) {
         let route = name(route).to_owned();
         claims.push(Claim { port: backend.port.clone(), protocol: backend.protocol, route });
     }

@@ -71,6 +71,9 @@ pub(crate) struct Step {
     pub(crate) delete: Vec<String>,
     /// `spec.rotation.requestedAt` of the trust.
     pub(crate) requested_at: Option<Timestamp>,
+    /// Namespaces of gateways that can't be read.
+    #[serde(default)]
+    pub(crate) unreadable: Vec<String>,
     /// The operator signs with a new key.
     #[serde(default)]
     pub(crate) new_signing_key: bool,

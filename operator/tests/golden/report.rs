@@ -91,6 +91,9 @@ fn action(action: &KeyAction) -> String {
     match action {
         KeyAction::Write(plan) => format!("write, {}", leaf(plan)),
         KeyAction::Renew(plan) => format!("renew, {}", leaf(plan)),
+        KeyAction::Unread { pins } => {
+            format!("leave as it is, since it can't be read; pins that still let in: {}", pins.len())
+        }
         KeyAction::Leave => "leave as it is".to_owned(),
         KeyAction::Remove => "remove".to_owned(),
     }

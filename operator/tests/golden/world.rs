@@ -156,7 +156,16 @@ impl World {
                 client_roots_pem: "<CA of callers>\n".to_owned(),
             },
             lock_secret: self.existing_lock(case, &key),
-            keys: self.existing_keys(case, &key),
+            keys: self
+                .existing_keys(case, &key)
+                .into_iter()
+                .filter(|(_, existing)| !step.unreadable.contains(&existing.namespace))
+                .collect(),
+            unreadable: step
+                .unreadable
+                .iter()
+                .map(|namespace| (namespace.clone(), "secrets is forbidden".to_owned()))
+                .collect(),
             admission: if case.setting.foreign.iter().any(|name| name == "Admission") {
                 Existing::Foreign
             } else if self.admitted {
