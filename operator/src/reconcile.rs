@@ -27,6 +27,7 @@ use crate::status::Reporter;
 use crate::watch::lean::LeanPod;
 use crate::watch::{Next, Stores};
 
+mod doubt;
 mod patience;
 mod write;
 
@@ -39,6 +40,9 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(600);
 /// A kubelet and a sidecar that are prompt have a new configuration in force within this time; only later is there
 /// anything to report.
 const PROMPT: Duration = Duration::from_millis(700);
+
+/// When a lock could not be looked at for so long, what its status says is no longer believed.
+const DOUBTFUL_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a lock could not be brought to where it should be. It is tried again after a pause.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +111,7 @@ impl Reconciler {
         let took = started.elapsed();
         match result {
             Ok(next) => {
+                self.patience.succeeded(&key);
                 self.metrics.reconciled(Ended::Success, took);
                 tracing::debug!(lock = %key, ?took, ?next, "reconciled");
                 next
@@ -115,6 +120,9 @@ impl Reconciler {
             Err(error) => {
                 self.metrics.reconciled(Ended::Error, took);
                 tracing::error!(lock = %key, %error, "not reconciled; tried again after a pause");
+                if self.patience.failed(&key) >= DOUBTFUL_AFTER {
+                    self.doubt(&key, &error).await;
+                }
                 Next::Retry
             }
         }

@@ -132,6 +132,11 @@ impl Reporter {
         latest(&self.trusts, trust)
     }
 
+    /// As [`Self::trust_status`], for a route.
+    pub fn route_status(&self, route: &ApiRoute) -> ApiRouteStatus {
+        latest(&self.routes, route)
+    }
+
     /// Writes a lock's status, if it differs.
     pub async fn trust(
         &self,

@@ -26,6 +26,8 @@ struct Wait {
 #[derive(Debug, Default)]
 pub struct Patience {
     waits: Mutex<HashMap<LockKey, Wait>>,
+    /// Since when nothing could be said about a lock.
+    failing: Mutex<HashMap<LockKey, Instant>>,
 }
 
 impl Patience {
@@ -53,6 +55,17 @@ impl Patience {
     /// How often the kubelets have been told in vain.
     pub fn nudge(&self, key: &LockKey) -> u32 {
         self.lock().get(key).map_or(0, |wait| wait.looks / NUDGE_EVERY)
+    }
+
+    /// The lock could not be looked at. Returns for how long that has been so.
+    pub fn failed(&self, key: &LockKey) -> Duration {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.entry(key.clone()).or_insert_with(Instant::now).elapsed()
+    }
+
+    /// The lock has been looked at.
+    pub fn succeeded(&self, key: &LockKey) {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// Nothing is waited for any more.
@@ -102,6 +115,16 @@ mod tests {
         assert_eq!(nudges, [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]);
         patience.calm(&key());
         assert_eq!(patience.nudge(&key()), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_lasts_until_the_next_success() {
+        let patience = Patience::default();
+        assert_eq!(patience.failed(&key()), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(patience.failed(&key()), Duration::from_secs(5));
+        patience.succeeded(&key());
+        assert_eq!(patience.failed(&key()), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
