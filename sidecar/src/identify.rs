@@ -25,6 +25,11 @@ use crate::authorize::{Code, Who};
 /// Prefix of the names that only the first authority, Postern's own, may give.
 const RESERVED_SCHEME: &str = "spiffe://";
 
+/// Longest chain that is looked at, in certificates. Clients of Postern's own authority present one.
+const CHAIN: usize = 5;
+/// Size of the longest chain that is looked at, in bytes.
+const CHAIN_BYTES: usize = 32 << 10;
+
 /// A caller that proved who it is.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -129,6 +134,15 @@ impl Authorities {
         let (leaf, intermediates) = chain
             .split_first()
             .ok_or_else(|| Refusal::bare(Code::NoCertificate, "no certificate was presented"))?;
+        // Before anything is parsed: the work of finding a path grows with every certificate.
+        let bytes: usize = chain.iter().map(|certificate| certificate.len()).sum();
+        if chain.len() > CHAIN || bytes > CHAIN_BYTES {
+            let count = chain.len();
+            let reason = format!(
+                "the chain is too long ({count} certificates, {bytes} bytes; at most {CHAIN} and {CHAIN_BYTES})"
+            );
+            return Err(Refusal::too_long(leaf, reason).into());
+        }
         let parsed = match X509Certificate::from_der(leaf) {
             Ok(([], parsed)) => parsed,
             Ok(_) => return Err(Refusal::unreadable(leaf, "bytes follow the certificate").into()),

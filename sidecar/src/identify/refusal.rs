@@ -34,6 +34,11 @@ impl Refusal {
         Self::of(Code::MalformedCertificate, reason, Presented::unreadable(leaf))
     }
 
+    /// Of a chain that isn't looked at.
+    pub(super) fn too_long(leaf: &CertificateDer<'_>, reason: String) -> Self {
+        Self::of(Code::MalformedCertificate, reason, Presented::unreadable(leaf))
+    }
+
     /// Of a certificate that is genuine, for a reason that lies in the policy.
     pub fn by_policy(code: Code, reason: String, chain: &[CertificateDer<'_>]) -> Box<Self> {
         use x509_parser::prelude::FromDer;

@@ -147,3 +147,24 @@ fn roots_must_be_certificates() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+#[test]
+fn a_chain_that_is_too_long_is_not_looked_at() {
+    let own = ca("postern clients");
+    let authorities = Authorities::parse(&[written("postern", &own)], Vec::new()).unwrap();
+    let (leaf, other) = (sign(&leaf_params(&[ID]), &own), sign(&leaf_params(&[]), &own));
+    let large = CertificateDer::from(vec![0; CHAIN_BYTES]);
+    for (intermediates, expected) in [
+        (Vec::new(), None),
+        (vec![other.clone(); 4], None),
+        (vec![other.clone(); 5], Some(Code::MalformedCertificate)),
+        (vec![other; 300], Some(Code::MalformedCertificate)),
+        (vec![large], Some(Code::MalformedCertificate)),
+    ] {
+        let mut chain = vec![leaf.clone()];
+        chain.extend(intermediates);
+        let refusal = authorities.identify(&chain, UnixTime::now()).err();
+        assert_eq!(refusal.as_ref().map(|refusal| refusal.denial.code), expected, "{}", chain.len());
+        assert!(refusal.is_none_or(|refusal| refusal.denial.reason.contains("too long")));
+    }
+}
