@@ -44,6 +44,8 @@ pub struct Connection {
     pub caller: Option<Caller>,
     /// What passes.
     pub kind: Kind,
+    /// Let in without a route, to be told so: it keeps a stranger's place, and so for one request only.
+    pub routeless: bool,
     /// To end it.
     pub signal: Signal,
     /// The authorities under which the caller was identified.
@@ -111,7 +113,13 @@ async fn enter(
         accepted = handshake => accepted,
         // Nothing has been asked for yet, so nothing is lost.
         () = worker.until_draining() => return Ok(()),
+        () = ticket.evicted() => {
+            worker.metrics.handshake(Handshake::Refused);
+            let reason = "closed before the end of its handshake, to make room for newer connections";
+            return Err(Refusal::bare(Code::TooManyConnections, reason));
+        }
     };
+    ticket.seen();
     let (stream, mut caller) = match accepted {
         Ok(accepted) => accepted,
         Err(HandshakeError::Closed) => {
@@ -145,7 +153,8 @@ async fn enter(
         ticket.proven();
     }
     let kind = if protocol == Protocol::HTTP { Kind::Http } else { Kind::Tcp };
-    let connection = Connection::new(peer, target, Some(caller), kind);
+    let mut connection = Connection::new(peer, target, Some(caller), kind);
+    connection.routeless = !has_route;
     connection.authorities.set(*generation.gate.authorities.digest());
     if !has_route {
         // A stranger's place isn't kept for longer than it takes to refuse one request.
@@ -195,6 +204,7 @@ impl Connection {
             target,
             caller,
             kind,
+            routeless: false,
             signal: Signal::default(),
             authorities: Cell::default(),
             in_flight: Cell::new(0),

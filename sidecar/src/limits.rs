@@ -17,10 +17,16 @@ pub struct Limits {
     pub connections: usize,
     /// Of these, ones that have not (yet) proved to be a caller with a route.
     pub unproven: usize,
-    /// Of these, from one source (an IPv4 address, or an IPv6 /64).
+    /// Of these, from one address.
     pub unproven_per_source: usize,
+    /// Of these, from one IPv6 /64.
+    pub unproven_per_network: usize,
     /// Connections at one time to ports without a lock.
     pub open: usize,
+    /// Of these, from one address.
+    pub open_per_source: usize,
+    /// Of these, from one IPv6 /64.
+    pub open_per_network: usize,
     /// HTTP/2 requests at one time in one connection.
     pub streams: u32,
     /// HTTP/2 flow control window of a connection, in bytes.
@@ -51,7 +57,10 @@ impl Default for Limits {
             connections: 4096,
             unproven: 1024,
             unproven_per_source: 256,
+            unproven_per_network: 512,
             open: 2048,
+            open_per_source: 512,
+            open_per_network: 1024,
             streams: 100,
             connection_window: 1 << 20,
             stream_window: 256 << 10,

@@ -140,7 +140,7 @@ impl Session {
     fn refuse(&self, denial: &Denial, asked: Asked<'_>) -> Response<Vec<u8>> {
         let (peer, port) = (self.connection.peer, self.connection.target.port);
         self.worker.refuse(denial, peer, port, self.connection.party(), asked);
-        if ends_the_connection(denial.code) {
+        if self.connection.routeless || ends_the_connection(denial.code) {
             self.connection.signal.give(Order::Finish);
         }
         problem::response(denial, asked.request_id.unwrap_or_default())

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::route::{Route, find};
 use super::{ProbeFailure, Prober};
-use crate::budget::Budget;
+use crate::budget::{Budget, Ticket};
 use crate::limits::Limits;
 use crate::readiness::Readiness;
 
@@ -35,6 +35,8 @@ const HEAD_LIMIT: usize = 8 << 10;
 const CONNECTIONS: usize = 256;
 /// Connections at one time from one source: enough for a kubelet with dozens of probes.
 const CONNECTIONS_PER_SOURCE: usize = 64;
+/// Connections at one time from one IPv6 /64, which a node may share with all its pods.
+const CONNECTIONS_PER_NETWORK: usize = 128;
 /// After accept failed for want of a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,6 +80,7 @@ impl ProbeServer {
             connections: CONNECTIONS,
             unproven: CONNECTIONS,
             unproven_per_source: CONNECTIONS_PER_SOURCE,
+            unproven_per_network: CONNECTIONS_PER_NETWORK,
             ..Limits::default()
         };
         let state = State { health, probes, failing: Mutex::default() };
@@ -106,10 +109,7 @@ impl ProbeServer {
                 Ok((stream, peer)) => match self.budget.admit(peer.ip()) {
                     Ok(ticket) => {
                         let state = Arc::clone(&self.state);
-                        connections.spawn(async move {
-                            state.connection(stream).await;
-                            drop(ticket);
-                        });
+                        connections.spawn(state.connection(stream, ticket));
                     }
                     Err(denial) => tracing::debug!(%peer, reason = %denial.reason, "probe port: refused"),
                 },
@@ -123,9 +123,10 @@ impl ProbeServer {
 }
 
 impl State {
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, ticket: Ticket) {
         let limit = CONNECTION_TIMEOUT + self.longest_probe();
         let service = service_fn(|request| {
+            ticket.seen();
             let state = Arc::clone(&self);
             async move { Ok::<_, Infallible>(state.answer(&request).await) }
         });
@@ -136,7 +137,10 @@ impl State {
             .max_buf_size(HEAD_LIMIT)
             .serve_connection(TokioIo::new(stream), service);
         // Whoever sends rubbish or nothing is not worth a line.
-        let _ = tokio::time::timeout(limit, connection).await;
+        tokio::select! {
+            _ = tokio::time::timeout(limit, connection) => {}
+            () = ticket.evicted() => {}
+        }
     }
 
     fn longest_probe(&self) -> Duration {
