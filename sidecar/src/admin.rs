@@ -42,7 +42,7 @@ pub async fn serve(
                 let denial = Denial::new(Code::NoPolicy, "no valid policy is loaded");
                 return refuse(&Refusal { denial, presented: None });
             };
-            match tls::accept(config, stream, endpoint::TIMEOUT).await {
+            match tls::accept(config, stream, endpoint::PATIENCE).await {
                 Ok((stream, _)) => endpoint::answer(stream, |path| respond(path, &status)).await,
                 Err(HandshakeError::Refused(refusal, stream)) => {
                     refuse(&refusal);

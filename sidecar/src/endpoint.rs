@@ -1,9 +1,7 @@
 //! Small HTTP servers of the control thread: one request per connection, no body, few at a time.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,24 +11,33 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::budget::Budget;
 use crate::drain;
+use crate::limits::Limits;
 
-/// Connections at one time; more wait in the kernel.
-const CONNECTIONS: usize = 32;
+/// Connections at one time, of one endpoint.
+const CONNECTIONS: usize = 256;
+/// Of these, from one source: enough for whoever has business here.
+const CONNECTIONS_PER_SOURCE: usize = 16;
+/// Of these, from one IPv6 /64, which a node may share with all its pods.
+const CONNECTIONS_PER_NETWORK: usize = 64;
+/// For a handshake, and for a request's head.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// For a connection, whole.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Size of a request's head.
 const HEAD: usize = 16 << 10;
 /// After accept failed for want of a resource.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until `stop` turns true, and serves each connection by `serve`, for [`TIMEOUT`] at most.
+/// Accepts until `stop` turns true, and serves each connection by `serve`, for [`TIMEOUT`] at most. Each
+/// endpoint has a budget of its own.
 pub(crate) async fn accept<F>(
     listener: std::net::TcpListener,
     mut stop: watch::Receiver<bool>,
@@ -42,27 +49,32 @@ pub(crate) async fn accept<F>(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "an endpoint cannot be served"),
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let budget = Budget::new(Limits {
+        connections: CONNECTIONS,
+        unproven: CONNECTIONS,
+        unproven_per_source: CONNECTIONS_PER_SOURCE,
+        unproven_per_network: CONNECTIONS_PER_NETWORK,
+        ..Limits::default()
+    });
     loop {
-        let next = async {
-            // Never closed.
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            let (stream, peer) = listener.accept().await?;
-            Ok::<_, io::Error>((place, stream, peer))
-        };
         let accepted = tokio::select! {
             () = drain::begun(&mut stop) => return,
-            accepted = next => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((place, stream, peer)) => {
-                let serving = serve(stream, peer);
-                tokio::spawn(async move {
-                    // Whoever is too slow asks again.
-                    let _ = timeout(TIMEOUT, serving).await;
-                    drop(place);
-                });
-            }
+            Ok((stream, peer)) => match budget.admit(peer.ip()) {
+                Ok(ticket) => {
+                    let serving = serve(stream, peer);
+                    tokio::spawn(async move {
+                        // Whoever is too slow, or has to make room, asks again.
+                        tokio::select! {
+                            _ = timeout(TIMEOUT, serving) => {}
+                            () = ticket.evicted() => {}
+                        }
+                    });
+                }
+                Err(denial) => tracing::debug!(%peer, reason = %denial.reason, "endpoint: refused"),
+            },
             Err(error) => {
                 tracing::warn!(%error, "an endpoint cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
@@ -87,7 +99,7 @@ where
         async move { Ok::<_, Infallible>(response) }
     });
     let mut builder = http1::Builder::new();
-    builder.keep_alive(false).max_buf_size(HEAD).header_read_timeout(None);
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false).max_buf_size(HEAD);
     // A caller that breaks off has nothing to be told.
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
