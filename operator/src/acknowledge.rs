@@ -204,6 +204,6 @@ fn can_answer(pod: &LeanPod, key: &LockKey) -> bool {
         && !facts.deleting
         && !facts.finished()
         && facts.phase != Phase::Unknown
-        && pod.sidecar_started
+        && facts.sidecar_started
         && !facts.ips.is_empty()
 }

@@ -247,6 +247,8 @@ pub struct PodFacts {
     pub phase: Phase,
     /// The `Ready` condition.
     pub ready: bool,
+    /// Whether its sidecar has started, so that it can be asked, and needn't have the newest configuration.
+    pub sidecar_started: bool,
     /// `status.podIPs`.
     pub ips: Vec<IpAddr>,
     /// `containers[].ports`, sidecars (`initContainers` with `restartPolicy: Always`) included, without

@@ -1,7 +1,11 @@
 //! How each selected pod stands: behind the lock or not, with the present configuration or not, and why.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use postern_config::layout;
+use postern_crds::BackendTrust;
 
 use crate::inputs::{Injection, Inputs, Phase, PodFacts};
 use crate::plan::{PodPlan, PodState, PodsPlan};
@@ -29,7 +33,9 @@ pub fn judge(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
             Holder::Nobody => {}
             Holder::Older(lock) => plan.lost.push((pod.name.clone(), lock.to_owned())),
             Holder::Ours => {
-                plan.pods.push(entry(pod, state(pod, &inputs.key.name, config_hash, inputs.armed_since)));
+                let strays = |other: &str| strays(&inputs.other_trusts, other, &pod.labels);
+                let state = state(pod, &inputs.key.name, config_hash, inputs.armed_since, strays);
+                plan.pods.push(entry(pod, state));
             }
         }
     }
@@ -38,7 +44,8 @@ pub fn judge(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
 
 fn judge_orphans(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
     let pods = inputs.pods.iter().filter(|pod| pod.mounts_lock_secret && !pod.finished());
-    let pods = pods.map(|pod| entry(pod, state(pod, &inputs.key.name, config_hash, None))).collect();
+    let state = |pod| state(pod, &inputs.key.name, config_hash, None, |_| false);
+    let pods = pods.map(|pod| entry(pod, state(pod))).collect();
     sort(PodsPlan { pods, lost: Vec::new() })
 }
 
@@ -65,7 +72,23 @@ pub fn unprotectable(pod: &PodFacts) -> Option<&'static str> {
     }
 }
 
-fn state(pod: &PodFacts, trust: &str, config_hash: Option<&str>, armed_since: Option<Timestamp>) -> PodState {
+/// Whether the lock `other` exists and doesn't select these labels, so that the webhook wouldn't inject such a pod
+/// for it.
+fn strays(locks: &[Arc<BackendTrust>], other: &str, labels: &BTreeMap<String, String>) -> bool {
+    let other = locks.iter().find(|trust| trust.metadata.name.as_deref() == Some(other));
+    other.is_some_and(|trust| {
+        let selector = Selector::new(trust.spec.pod_selector.clone());
+        !selector.is_ok_and(|selector| !selector.is_empty() && selector.matches(labels))
+    })
+}
+
+fn state(
+    pod: &PodFacts,
+    trust: &str,
+    config_hash: Option<&str>,
+    armed_since: Option<Timestamp>,
+    strays: impl Fn(&str) -> bool,
+) -> PodState {
     if let Some(why) = unprotectable(pod) {
         return PodState::Unprotectable { why: why.to_owned() };
     }
@@ -73,9 +96,10 @@ fn state(pod: &PodFacts, trust: &str, config_hash: Option<&str>, armed_since: Op
     match &pod.injection {
         Injection::No(why) => PodState::Unguarded { why: why.clone(), slipped_in },
         Injection::For { trust: other, .. } if other != trust => {
-            // It is behind a lock, though of another one; it did not slip in, so it is replaced in peace.
+            // Behind a lock that selects it, or did while there was such a lock, it is replaced in peace. If it was
+            // never that lock's, somebody else than the webhook chose a weaker one for it.
             let why = format!("it was injected for BackendTrust {other}");
-            PodState::Unguarded { why, slipped_in: false }
+            PodState::Unguarded { why, slipped_in: slipped_in && strays(other) }
         }
         Injection::For { .. } if pod.deleting => PodState::Leaving,
         Injection::For { .. } => guarded(pod, config_hash),
@@ -85,9 +109,9 @@ fn state(pod: &PodFacts, trust: &str, config_hash: Option<&str>, armed_since: Op
 fn guarded(pod: &PodFacts, config_hash: Option<&str>) -> PodState {
     let Some(loaded) = &pod.loaded else {
         return match pod.phase {
-            Phase::Pending => PodState::Starting,
+            Phase::Pending if !pod.sidecar_started => PodState::Starting,
             Phase::Unknown => PodState::Outdated { why: "its node doesn't answer".to_owned() },
-            Phase::Running | Phase::Succeeded | Phase::Failed => PodState::Outdated {
+            Phase::Pending | Phase::Running | Phase::Succeeded | Phase::Failed => PodState::Outdated {
                 why: format!("its sidecar doesn't answer on the admin port {}", layout::ADMIN_PORT),
             },
         };
@@ -103,8 +127,8 @@ fn guarded(pod: &PodFacts, config_hash: Option<&str>) -> PodState {
     PodState::Outdated { why }
 }
 
-/// Whether every pod that serves has loaded the configuration `hash`: what a rotation waits for. Pods that have
-/// not started will start with it, pods that leave need it no more, and pods without the lock never had any.
+/// Whether every pod that serves has loaded the configuration `hash`: what a rotation waits for. Pods whose sidecar
+/// has not started will start with it, pods that leave need it no more, and pods without the lock never had any.
 pub fn all_acknowledged(inputs: &Inputs, hash: &str) -> bool {
     judge(inputs, Some(hash)).pods.iter().all(|pod| !matches!(pod.state, PodState::Outdated { .. }))
 }

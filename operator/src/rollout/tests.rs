@@ -22,6 +22,7 @@ fn pod(name: &str, created: i64, owner: Option<Owner>, ready: bool) -> PodFacts 
         injection: Injection::No("it has no sidecar".to_owned()),
         phase: Phase::Running,
         ready,
+        sidecar_started: true,
         ips: Vec::new(),
         ports: Vec::new(),
         mounts_lock_secret: false,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Namespace, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Namespace, Pod};
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use postern_config::layout;
@@ -29,8 +29,6 @@ pub struct LeanPod {
     pub secrets: Vec<String>,
     /// How often its sidecar has been started again: each time it has to load its configuration anew.
     pub sidecar_restarts: i32,
-    /// Whether its sidecar has started, so that it can be asked.
-    pub sidecar_started: bool,
     facts: PodFacts,
 }
 
@@ -38,10 +36,6 @@ impl LeanPod {
     /// The used part of `pod`, which is injected or not as `injection` says.
     pub fn new(pod: &Pod, injection: Injection) -> Self {
         let spec = pod.spec.as_ref();
-        let status = pod.status.as_ref();
-        let sidecar = status
-            .and_then(|status| status.init_container_statuses.as_ref())
-            .and_then(|all| all.iter().find(|one| one.name == layout::SIDECAR_CONTAINER));
         let volumes = spec.and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
         Self {
             namespace: pod.namespace().unwrap_or_default(),
@@ -50,8 +44,7 @@ impl LeanPod {
                 .iter()
                 .filter_map(|volume| volume.secret.as_ref()?.secret_name.clone())
                 .collect(),
-            sidecar_restarts: sidecar.map_or(0, |sidecar| sidecar.restart_count),
-            sidecar_started: sidecar.and_then(|sidecar| sidecar.started) == Some(true),
+            sidecar_restarts: sidecar(pod).map_or(0, |sidecar| sidecar.restart_count),
             facts: facts(pod, injection),
         }
     }
@@ -116,6 +109,12 @@ impl kube::runtime::reflector::Lookup for LeanPod {
     }
 }
 
+/// How the sidecar is, as its kubelet says.
+fn sidecar(pod: &Pod) -> Option<&ContainerStatus> {
+    let all = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    all.iter().find(|one| one.name == layout::SIDECAR_CONTAINER)
+}
+
 fn facts(pod: &Pod, injection: Injection) -> PodFacts {
     let spec = pod.spec.as_ref();
     let status = pod.status.as_ref();
@@ -144,6 +143,7 @@ fn facts(pod: &Pod, injection: Injection) -> PodFacts {
             _ => Phase::Pending,
         },
         ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        sidecar_started: sidecar(pod).and_then(|sidecar| sidecar.started) == Some(true),
         ips: ips.iter().filter_map(|ip| ip.ip.parse::<IpAddr>().ok()).collect(),
         ports: ports(pod),
         mounts_lock_secret: false,
@@ -228,7 +228,7 @@ mod tests {
             !pod.facts(&LockKey { namespace: "shop".to_owned(), name: "other".to_owned() })
                 .mounts_lock_secret
         );
-        assert_eq!((pod.sidecar_restarts, pod.sidecar_started), (2, true));
+        assert_eq!((pod.sidecar_restarts, facts.sidecar_started), (2, true));
         assert_eq!(facts.ips.len(), 2);
         assert!(facts.ready);
         assert_eq!(facts.owner.unwrap().kind, "ReplicaSet");

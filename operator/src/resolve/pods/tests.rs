@@ -20,6 +20,7 @@ fn pod() -> PodFacts {
         injection: Injection::For { trust: "orders".to_owned(), current_image: true },
         phase: Phase::Running,
         ready: true,
+        sidecar_started: true,
         ips: Vec::new(),
         ports: Vec::new(),
         mounts_lock_secret: true,
@@ -72,7 +73,16 @@ fn a_pod_is_judged_by_its_structure_and_its_own_word() {
         ("no configuration", with(|pod| pod.loaded = Some(loaded(None, Some("unsigned")))), "outdated"),
         ("silent", with(|pod| pod.loaded = None), "outdated"),
         ("its node is gone", with(|pod| (pod.loaded, pod.phase) = (None, Phase::Unknown)), "outdated"),
-        ("starting", with(|pod| (pod.loaded, pod.phase) = (None, Phase::Pending)), "starting"),
+        (
+            "starting",
+            with(|pod| (pod.loaded, pod.phase, pod.sidecar_started) = (None, Phase::Pending, false)),
+            "starting",
+        ),
+        (
+            "silent while its application starts",
+            with(|pod| (pod.loaded, pod.phase) = (None, Phase::Pending)),
+            "outdated",
+        ),
         ("answers while it starts", with(|pod| pod.phase = Phase::Pending), "current"),
         ("leaving", with(|pod| pod.deleting = true), "leaving"),
         (
@@ -108,18 +118,54 @@ fn a_pod_is_judged_by_its_structure_and_its_own_word() {
             }),
             "unguarded",
         ),
+        (
+            "for another lock, which doesn't select it",
+            with(|pod| {
+                pod.injection = Injection::For { trust: "weak".to_owned(), current_image: true };
+                pod.created = at("11:00:01");
+            }),
+            "slipped in",
+        ),
+        (
+            "for another lock, which doesn't select it, before arming",
+            with(|pod| {
+                pod.injection = Injection::For { trust: "weak".to_owned(), current_image: true };
+            }),
+            "unguarded",
+        ),
         ("on the node's network", with(|pod| pod.host_network = true), "unprotectable"),
         ("a mirror", with(|pod| pod.mirror = true), "unprotectable"),
         ("on Windows", with(|pod| pod.windows = true), "unprotectable"),
     ] {
-        let state = state(&pod, "orders", Some("sha256:new"), Some(at("11:00:00")));
+        let strays = |other: &str| other == "weak";
+        let state = state(&pod, "orders", Some("sha256:new"), Some(at("11:00:00")), strays);
         assert_eq!(kind(&state), expected, "{case}");
     }
 }
 
 #[test]
 fn nothing_is_current_while_no_configuration_was_written() {
-    assert_eq!(kind(&state(&pod(), "orders", None, None)), "outdated");
+    assert_eq!(kind(&state(&pod(), "orders", None, None, |_| false)), "outdated");
     let empty = with(|pod| pod.loaded = Some(loaded(None, None)));
-    assert_eq!(kind(&state(&empty, "orders", None, None)), "outdated");
+    assert_eq!(kind(&state(&empty, "orders", None, None, |_| false)), "outdated");
+}
+
+#[test]
+fn a_pod_strays_from_a_lock_that_exists_and_does_not_select_it() {
+    let lock = |name: &str, selector: serde_json::Value| {
+        let lock = serde_json::json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "BackendTrust",
+            "metadata": {"namespace": "shop", "name": name}, "spec": {"podSelector": selector},
+        });
+        Arc::new(serde_json::from_value::<BackendTrust>(lock).unwrap())
+    };
+    let locks = [
+        lock("orders", serde_json::json!({"matchLabels": {"app": "orders"}})),
+        lock("carts", serde_json::json!({"matchLabels": {"app": "carts"}})),
+        lock("empty", serde_json::json!({})),
+    ];
+    let labels = BTreeMap::from([("app".to_owned(), "orders".to_owned())]);
+    for (other, expected) in [("orders", false), ("carts", true), ("empty", true), ("deleted", false)] {
+        assert_eq!(strays(&locks, other, &labels), expected, "{other}");
+    }
 }

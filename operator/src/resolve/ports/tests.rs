@@ -24,6 +24,7 @@ fn pod(ports: &str) -> PodFacts {
         injection: Injection::No(String::new()),
         phase: Phase::Running,
         ready: true,
+        sidecar_started: true,
         ips: Vec::new(),
         ports: ports.split_whitespace().map(port).collect(),
         mounts_lock_secret: false,
