@@ -26,9 +26,9 @@ impl<'a> Host<'a> {
         {
             return Err(invalid("its port is no number from 0 to 65535"));
         }
-        let trimmed = if name.starts_with('[') {
-            let inner = name.trim_start_matches('[').trim_end_matches(']');
-            inner.parse::<std::net::Ipv6Addr>().map_err(|_| invalid("the brackets hold no IPv6 address"))?;
+        let trimmed = if let Some(rest) = name.strip_prefix('[') {
+            let address = rest.strip_suffix(']').and_then(|inner| inner.parse::<std::net::Ipv6Addr>().ok());
+            address.ok_or_else(|| invalid("the brackets hold no IPv6 address"))?;
             name
         } else {
             let trimmed = name.strip_suffix('.').unwrap_or(name);
@@ -125,8 +125,31 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for raw in [
-            "", ".", ":80", "a..b", ".a", "a b", "a,b", "user@a", "a:", "a:x", "a:+1", "a:65536", "a:1:2",
-            "[::1", "[x]", "[::1]x", "::1", "é", "a/b", "a\\b", "*.a",
+            "",
+            ".",
+            ":80",
+            "a..b",
+            ".a",
+            "a b",
+            "a,b",
+            "user@a",
+            "a:",
+            "a:x",
+            "a:+1",
+            "a:65536",
+            "a:1:2",
+            "[::1",
+            "[x]",
+            "[::1]x",
+            "[[::1]",
+            "[::1]]",
+            "[]",
+            "[fe80::1%eth0]",
+            "::1",
+            "é",
+            "a/b",
+            "a\\b",
+            "*.a",
         ] {
             assert_eq!(Host::parse(raw).expect_err(raw).code, Code::InvalidHost, "{raw}");
         }

@@ -116,9 +116,11 @@ fn refuse_double_encoding(path: &str) -> Result<(), Denial> {
     if doubled { Err(ambiguous("it is encoded twice (%25 before two hex digits)")) } else { Ok(()) }
 }
 
-/// A segment that is, or that some servers take for, `.` or `..` (they cut parameters such as `;x` first).
+/// A segment that is, or that some servers take for, `.` or `..` (they cut parameters such as `;x` first, before
+/// or after they decode it).
 fn is_dotted(segment: &str) -> bool {
-    matches!(segment.split(';').next(), Some("." | ".."))
+    let name = segment.split(';').next().and_then(|rest| rest.split("%3B").next());
+    matches!(name, Some("." | ".."))
 }
 
 fn without_dots(path: &str) -> Result<String, Denial> {
@@ -164,6 +166,7 @@ mod tests {
             ("/a/%2e%2e/b", "/b"),
             ("/a/%2E/b", "/a/b"),
             ("/a;v=1/b", "/a;v=1/b"),
+            ("/a%3bv=1/..b%3B", "/a%3Bv=1/..b%3B"),
             ("/..a/b..", "/..a/b.."),
             ("/{id}|", "/%7Bid%7D%7C"),
             ("/100%25", "/100%25"),
@@ -208,6 +211,9 @@ mod tests {
             "/a/..;/b",
             "/a/.;x/b",
             "/a/%2e%2e;x/b",
+            "/a/..%3B/b",
+            "/a/.%3bx/b",
+            "/a/%2e%2e%3b%3bx;y",
             "/a b",
             "/é",
         ] {
