@@ -12,12 +12,12 @@ use postern_config::layout;
 use postern_config::signed::VerifyKey;
 use rustls::crypto::CryptoProvider;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use crate::budget::Budget;
+use self::threads::{control_runtime, start_workers};
 use crate::destination::{Destination, Fixed, Redirected, Target};
 use crate::limits::Limits;
-use crate::listener::{self, Entrance, Reception, bind, bind_everywhere};
+use crate::listener::{Entrance, bind, bind_everywhere};
 use crate::metrics::Metrics;
 use crate::own_addresses::OwnAddresses;
 use crate::probes::{Health, ProbeServer, Prober, Probes, record};
@@ -26,7 +26,7 @@ use crate::reload::guard::{Expectation, Secret};
 use crate::reload::standalone::File;
 use crate::reload::{LoadError, Reloader, Source};
 use crate::status::Status;
-use crate::worker::{self, Settings};
+use crate::vital::Vital;
 use crate::{admin, drain};
 
 /// How a sidecar runs, whatever it guards.
@@ -83,7 +83,7 @@ impl Default for Ports {
     }
 }
 
-/// Why a sidecar doesn't start.
+/// Why a sidecar doesn't start, or ends unasked.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A port in use, or an address that isn't there.
@@ -111,6 +111,11 @@ pub enum StartError {
     /// No cryptography was installed for this process.
     #[error("no crypto provider is installed; the program must install one before anything else")]
     NoProvider,
+    /// A part without which it would guard nothing, or not as it should.
+    #[error(
+        "{0} has ended unasked, so the sidecar ends too and must be started anew; report what was written before"
+    )]
+    Ended(String),
 }
 
 /// Everything that is bound.
@@ -283,21 +288,27 @@ impl App {
         let Self { options, endpoints, source, probes, lasting, ready, metrics, provider } = self;
         let system = |what| move |error| StartError::System { what, error };
         let (stopping, stop) = watch::channel(false);
-        let (workers, ended) = start_workers(&options, endpoints.inbound, &metrics, &stop)?;
+        // Beside the listeners everything goes on during the drain: what is revoked then must end too, and probes
+        // must not fail.
+        let (_lasting_on, on) = watch::channel(false);
+        let mut vital = Vital::default();
+        let (workers, ended) = start_workers(&options, endpoints.inbound, &metrics, &stop, &mut vital)?;
 
         let status = Arc::new(Status::default());
         let health = Health { started: Readiness::new(), ready: ready.clone() };
         let mut tasks = tokio::task::JoinSet::new();
         if let Some(listener) = endpoints.probe {
             let listener = TcpListener::from_std(listener).map_err(system("socket for probes"))?;
-            // Probes are answered to the very end, so that a drain doesn't look like a failure.
-            tasks.spawn(ProbeServer::new(listener, health, probes).serve(std::future::pending()));
+            let serving = ProbeServer::new(listener, health, probes).serve(std::future::pending());
+            tasks.spawn(vital.part("the probes' endpoint").with(serving));
         }
         if let Some(listener) = endpoints.metrics {
-            tasks.spawn(admin::serve_metrics(listener, metrics.clone(), stop.clone()));
+            let serving = admin::serve_metrics(listener, metrics.clone(), on.clone());
+            tasks.spawn(vital.part("the metrics' endpoint").with(serving));
         }
         if let Some(listener) = endpoints.admin {
-            tasks.spawn(admin::serve(listener, Arc::clone(&status), metrics.clone(), stop.clone()));
+            let serving = admin::serve(listener, Arc::clone(&status), metrics.clone(), on.clone());
+            tasks.spawn(vital.part("the admin endpoint").with(serving));
         }
         let reloader = Reloader {
             source,
@@ -306,10 +317,15 @@ impl App {
             readiness: ready.clone(),
             metrics: Arc::clone(&metrics.control),
             provider,
+            draining: stop,
         };
-        tasks.spawn(reloader.run(stop));
+        tasks.spawn(vital.part("the watch over the configuration").with(reloader.run()));
 
-        shutdown.await;
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            part = vital.first_end() => return Err(StartError::Ended(part)),
+        }
         tracing::info!("draining: no new connections, requests in flight are finished");
         let _draining = ready.pending("shutdown", "the sidecar is draining");
         stopping.send_replace(true);
@@ -318,53 +334,6 @@ impl App {
         tracing::info!("drained");
         Ok(())
     }
-}
-
-type Started = (Vec<worker::Handle>, Vec<oneshot::Receiver<()>>);
-
-/// One worker accepts for itself; several are fed by a thread that does nothing else.
-fn start_workers(
-    options: &Options,
-    inbound: Vec<Entrance>,
-    metrics: &Metrics,
-    stop: &watch::Receiver<bool>,
-) -> Result<Started, StartError> {
-    let system = |what| move |error| StartError::System { what, error };
-    let settings = Settings { limits: options.limits.clone(), access_log: options.access_log };
-    let budget = Budget::new(options.limits.clone());
-    let control = Arc::clone(&metrics.control);
-    let reception = |workers| Reception { workers, budget, metrics: control };
-
-    if let [only] = metrics.workers.as_slice() {
-        let stop = stop.clone();
-        let accept = move |own: worker::Handle| listener::accept(inbound, reception(vec![own]), stop);
-        let started = worker::spawn("worker".to_owned(), &settings, Arc::clone(only), accept);
-        let (worker, ended) = started.map_err(system("thread for a worker"))?;
-        return Ok((vec![worker], vec![ended]));
-    }
-    let (mut workers, mut ended) = (Vec::new(), Vec::new());
-    for (number, own) in metrics.workers.iter().enumerate() {
-        let nothing_beside = |_| std::future::ready(());
-        let started = worker::spawn(format!("worker-{number}"), &settings, Arc::clone(own), nothing_beside);
-        let (worker, end) = started.map_err(system("thread for a worker"))?;
-        workers.push(worker);
-        ended.push(end);
-    }
-    let (reception, stop) = (reception(workers.clone()), stop.clone());
-    let runtime = control_runtime()?;
-    std::thread::Builder::new()
-        .name("acceptor".to_owned())
-        .spawn(move || runtime.block_on(listener::accept(inbound, reception, stop)))
-        .map_err(system("thread for the acceptor"))?;
-    Ok((workers, ended))
-}
-
-fn control_runtime() -> Result<tokio::runtime::Runtime, StartError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| StartError::System { what: "runtime", error })
 }
 
 fn provider() -> Result<Arc<CryptoProvider>, StartError> {
@@ -380,3 +349,8 @@ fn read_record(guard: &Guard, own: Arc<OwnAddresses>) -> Result<(Prober, PortNam
     let prober = Prober::new(record, own).map_err(|error| error.to_string())?;
     Ok((prober, names))
 }
+
+mod threads;
+
+#[cfg(test)]
+mod tests;

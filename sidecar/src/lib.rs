@@ -29,4 +29,5 @@ pub mod signal;
 pub mod status;
 mod text;
 pub mod tls;
+mod vital;
 pub mod worker;

@@ -69,13 +69,14 @@ pub fn bind_everywhere(port: u16) -> io::Result<std::net::TcpListener> {
     })
 }
 
-/// Accepts on all entrances until `stop` turns true; the listeners are closed then.
+/// Accepts on all entrances until `stop` turns true, or one of them fails; the listeners are closed then.
 pub async fn accept(entrances: Vec<Entrance>, reception: Reception, stop: watch::Receiver<bool>) {
     let mut loops = JoinSet::new();
     for entrance in entrances {
         loops.spawn(accept_on(entrance, reception.clone(), stop.clone()));
     }
-    while loops.join_next().await.is_some() {}
+    // All are told to stop together, so one that ends before is broken, and the rest would hide that.
+    loops.join_next().await;
 }
 
 async fn accept_on(entrance: Entrance, reception: Reception, mut stop: watch::Receiver<bool>) {

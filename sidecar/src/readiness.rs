@@ -1,6 +1,7 @@
 //! Whether this sidecar may be sent traffic, and if not, what it waits for.
 //!
-//! Each part that must be in order first holds a [`Pending`] guard; dropping it says that the part is done.
+//! Each part that must be in order first holds a [`Pending`] guard; dropping it says that the part is done, but
+//! for a panic, after which it never is.
 //! Notices are shown beside the answer without changing it.
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ pub struct Report {
     pub detail: String,
 }
 
-/// Holds readiness back until it is dropped.
+/// Holds readiness back until it is dropped; for good if that is by a panic.
 #[derive(Debug)]
 #[must_use = "readiness is held back only while this lives"]
 pub struct Pending {
@@ -83,7 +84,13 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.readiness.lock().pending.remove(self.part);
+        let mut state = self.readiness.lock();
+        // Whoever was to bring the part in order has come to grief: it never will be.
+        if std::thread::panicking() {
+            state.pending.insert(self.part, "ended by a fault of the sidecar's own; see its log".to_owned());
+        } else {
+            state.pending.remove(self.part);
+        }
     }
 }
 
@@ -110,5 +117,19 @@ mod tests {
         );
         readiness.notice("reload", None);
         assert_eq!(readiness.report().detail, "ready\n");
+    }
+
+    #[test]
+    fn a_panic_is_no_reason_to_be_ready() {
+        let readiness = Readiness::new();
+        let pending = readiness.pending("configuration", "no bundle yet");
+        let outcome = std::thread::spawn(move || {
+            let _pending = pending;
+            panic!("as the test wants it");
+        })
+        .join();
+        assert!(outcome.is_err());
+        let report = readiness.report();
+        assert!(!report.ready && report.detail.contains("fault"), "{report:?}");
     }
 }

@@ -186,6 +186,49 @@ async fn a_route_that_is_taken_away_ends_open_connections_and_streams() {
 }
 
 #[tokio::test]
+async fn what_is_revoked_during_the_drain_ends_too() {
+    for workers in [1, 2] {
+        let application = Application::http().await;
+        let mut pod = GuardedPod::start(application.address, workers);
+        let (gateway, other) = (pod.pki.gateway(), pod.pki.callers.client(OTHER));
+        pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None), (OTHER, None)])));
+        loaded_sequence(&pod, 1).await;
+        let mut revoked = client(&pod, &gateway).open_http1().await;
+        let mut endless = revoked.send_request(get("/endless")).await.unwrap().into_body();
+        assert!(endless.frame().await.unwrap().unwrap().is_data());
+        let mut kept = client(&pod, &other).open_http1().await;
+        let slow = tokio::spawn(async move { read(kept.send_request(get("/slow")).await.unwrap()).await });
+        eventually("both are on their way", async || application.hits() == 2).await;
+
+        pod.begin_to_stop();
+        pod.ready_says(false, "draining").await;
+        pod.mount_bundle(&pod.bundle(2, pod.policy(&[(OTHER, None)])));
+        let changed = Instant::now();
+        while let Some(Ok(_)) = endless.frame().await {}
+        assert!(changed.elapsed() < Duration::from_secs(5), "{:?}", changed.elapsed());
+        // A worker that serves nobody has ended; the other still does.
+        loaded_sequence(&pod, 2).await;
+        assert!(!pod.has_ended() && !slow.is_finished());
+        application.release(1);
+        assert_eq!(slow.await.unwrap(), (200, "slow\n".to_owned()));
+        eventually("the sidecar ends", async || pod.has_ended()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_cannot_be_read_for_a_while_costs_a_while_only() {
+    let application = Application::http().await;
+    let pod = GuardedPod::start(application.address, 1);
+    let obstacle = pod.path("state/sequence.json");
+    std::fs::create_dir(&obstacle).unwrap();
+    pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
+    pod.ready_says(false, "does not say which bundle").await;
+    std::fs::remove_dir(&obstacle).unwrap();
+    pod.ready_says(true, "ready").await;
+    assert!(is_let_in(&client(&pod, &pod.pki.gateway())).await);
+}
+
+#[tokio::test]
 async fn a_key_that_is_no_longer_pinned_is_out_and_the_new_one_in() {
     let application = Application::http().await;
     let pod = GuardedPod::start(application.address, 1);

@@ -17,7 +17,6 @@ use postern_config::bundle::BundleError;
 use rustls::crypto::CryptoProvider;
 use tokio::sync::{Notify, watch};
 
-use crate::drain;
 use crate::generation::{Generation, GenerationError};
 use crate::metrics::ControlMetrics;
 use crate::readiness::{Pending, Readiness};
@@ -132,6 +131,8 @@ pub struct Reloader {
     pub metrics: Arc<ControlMetrics>,
     /// Of all cryptography.
     pub provider: Arc<CryptoProvider>,
+    /// Whether the drain has begun, in which workers end.
+    pub draining: watch::Receiver<bool>,
 }
 
 /// Reads a file, whole.
@@ -140,34 +141,41 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 }
 
 impl Reloader {
-    /// Loads what there is, then whatever changes, until `stop` turns true.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Loads what there is, then whatever changes, for as long as it is polled: what is revoked during the drain
+    /// ends too.
+    pub async fn run(mut self) {
         let mut pending = Some(self.readiness.pending("configuration", "none has been loaded yet"));
         let changed = Arc::new(Notify::new());
         let _watcher = watch_directories(&self.source.files(), &changed);
         let mut seen = fingerprint(&self.source.files());
-        let mut attempt = 0;
+        let (mut attempt, mut are_new) = (0, true);
         loop {
-            match self.source.load(&self.provider) {
+            let is_rejected = match self.source.load(&self.provider) {
                 Ok(Some(generation)) => {
                     if self.enforce(generation).await {
                         pending = None;
                     }
+                    false
                 }
-                Ok(None) => self.settle(None, pending.as_ref()),
+                Ok(None) => {
+                    self.settle(None, pending.as_ref(), true);
+                    false
+                }
                 Err(error) => {
-                    if let Some(wait) = RETRIES.get(attempt) {
+                    if are_new && let Some(wait) = RETRIES.get(attempt) {
                         attempt += 1;
                         tokio::time::sleep(*wait).await;
                         continue;
                     }
-                    self.settle(Some(error), pending.as_ref());
+                    self.settle(Some(error), pending.as_ref(), are_new);
+                    true
                 }
-            }
-            // Wait for a reason to look again.
+            };
+            // Wait for a reason to look again. What was rejected may have been so for a passing reason, such as a
+            // full disk, of which the files show nothing.
+            (attempt, are_new) = (0, true);
             loop {
                 tokio::select! {
-                    () = drain::begun(&mut stop) => return,
                     () = changed.notified() => {
                         tokio::time::sleep(SETTLE).await;
                         seen = fingerprint(&self.source.files());
@@ -179,10 +187,13 @@ impl Reloader {
                             seen = now;
                             break;
                         }
+                        if is_rejected {
+                            are_new = false;
+                            break;
+                        }
                     }
                 }
             }
-            attempt = 0;
         }
     }
 
@@ -192,7 +203,8 @@ impl Reloader {
         let sent: Vec<_> =
             self.workers.iter().map(|worker| worker.enforce(Arc::clone(&generation))).collect();
         for enforced in sent {
-            if enforced.await.is_err() {
+            // During the drain a worker ends once it serves nobody. At any other time the process ends with it.
+            if enforced.await.is_err() && !*self.draining.borrow() {
                 tracing::error!("a worker has ended and enforces nothing; restart the sidecar");
                 return false;
             }
@@ -218,8 +230,9 @@ impl Reloader {
         true
     }
 
-    /// Says what is wrong with the newest files, or that nothing is.
-    fn settle(&self, error: Option<LoadError>, pending: Option<&Pending>) {
+    /// Says what is wrong with the newest files, or that nothing is. Files that were rejected before
+    /// (`are_new` false) count again only if the reason is another.
+    fn settle(&self, error: Option<LoadError>, pending: Option<&Pending>, are_new: bool) {
         let Some(error) = error else {
             self.status.rejected(None);
             self.readiness.notice("reload", None);
@@ -234,8 +247,11 @@ impl Reloader {
                 .notice("reload", Some(format!("the last good configuration stays in force: {reason}")));
         }
         self.metrics.rejected_now.store(1, Relaxed);
-        self.metrics.reloaded(false);
-        if before.as_ref() != Some(&reason) {
+        let is_other = before.as_ref() != Some(&reason);
+        if are_new || is_other {
+            self.metrics.reloaded(false);
+        }
+        if is_other {
             tracing::error!(reason, in_force = pending.is_none(), "configuration rejected");
         }
         self.status.rejected(Some(reason));
@@ -278,3 +294,6 @@ fn fingerprint(files: &[PathBuf]) -> Vec<Option<(u64, i64, i64, u64)>> {
     };
     files.iter().map(describe).collect()
 }
+
+#[cfg(test)]
+mod tests;
