@@ -29,6 +29,7 @@ use crate::watch::{Next, Stores};
 
 mod doubt;
 mod patience;
+mod remove;
 mod write;
 
 pub use patience::Patience;

@@ -8,8 +8,8 @@ use kube::{Api, Resource, ResourceExt};
 use postern_crds::Reason;
 
 use super::Reconciler;
-use crate::apply::{Applied, ApplyError, MANAGED_BY_LABEL, apply, remove};
-use crate::gather::{Found, FoundKey};
+use crate::apply::{Applied, ApplyError, MANAGED_BY_LABEL, apply};
+use crate::gather::Found;
 use crate::inputs::{KeyId, LockKey};
 use crate::plan::{AdmissionPlan, Armed, Failure, Outcome, Plan};
 use crate::render::admission::Guard;
@@ -77,52 +77,6 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Removes what is not wanted any more; the policy last, since by it a lock that is gone is found again should
-    /// the operator stop in between.
-    pub(super) async fn remove(&self, found: &Found, plan: &Plan) -> Result<(), ApplyError> {
-        for ((id, namespace), key) in &found.keys {
-            if plan.remove.keys.contains(&(id.clone(), namespace.clone()))
-                || is_left_behind(found, id, namespace)
-            {
-                self.remove_key(namespace, key).await?;
-            }
-        }
-        if let Some(secret) = found.lock_secret.as_ref().filter(|_| plan.remove.lock_secret) {
-            let api = Api::<Secret>::namespaced(self.client.clone(), &plan.key.namespace);
-            if remove(&api, secret).await? {
-                tracing::info!(lock = %plan.key, "Secret of a lock that nobody has any more removed");
-            }
-        }
-        if plan.remove.admission {
-            if let Some(binding) = &found.binding {
-                let api = Api::<ValidatingAdmissionPolicyBinding>::all(self.client.clone());
-                remove(&api, binding).await?;
-            }
-            if let Some(policy) = &found.policy {
-                let api = Api::<ValidatingAdmissionPolicy>::all(self.client.clone());
-                if remove(&api, policy).await? {
-                    tracing::info!(lock = %plan.key, "admission policy removed");
-                }
-            }
-            self.proofs.forget(&plan.key);
-        }
-        Ok(())
-    }
-
-    async fn remove_key(&self, namespace: &str, key: &FoundKey) -> Result<(), ApplyError> {
-        if let Some(secret) = &key.secret {
-            let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
-            if remove(&api, secret).await? {
-                tracing::info!(namespace, secret = secret.name_any(), "key taken away");
-            }
-        }
-        if let Some(config_map) = &key.config_map {
-            let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
-            remove(&api, config_map).await?;
-        }
-        Ok(())
-    }
-
     /// The webhook's registration, then the lock's policy and its binding. Returns whether any of them was just
     /// written, or `None` if the lock has no policy or it could not be written.
     pub(super) async fn write_admission(
@@ -165,15 +119,10 @@ fn guard(settings: &Settings, key: &LockKey, plan: &AdmissionPlan) -> Guard {
         trust: key.name.clone(),
         selector: plan.selector.to_label_selector(),
         trusts: plan.trusts.clone(),
-        images: std::iter::once(&settings.images.current).chain(&settings.images.previous).cloned().collect(),
+        images: settings.images.accepted(),
         verify_keys: settings.verify_keys.iter().map(ToString::to_string).collect(),
         labels: labels::of_lock(key),
     }
-}
-
-/// Outputs in a namespace that is no longer the gateway's, beside those in the one that is.
-fn is_left_behind(found: &Found, id: &KeyId, namespace: &str) -> bool {
-    found.inputs.keys.get(id).is_some_and(|existing| existing.namespace != namespace)
 }
 
 /// Whether something was written, or why not, in words.
