@@ -30,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acknowledge::{Answers, AskError, Asker};
-use crate::bootstrap::{self, BootstrapError, KnownImages, Learnt};
+use crate::bootstrap::{self, BootstrapError, Learnt};
 use crate::config::Config;
 use crate::gather::Reader;
 use crate::health::{Endpoint, Readiness};
+use crate::images::{self, ImagesError, InjectedImage, KnownImages};
 use crate::injection::structure::Accepted;
 use crate::inputs::Authorities;
 use crate::leader::{Candidate, LeaderError};
@@ -77,6 +78,9 @@ pub enum AppError {
     /// What it stands on is not there.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// Which images count can't be put on record.
+    #[error(transparent)]
+    Images(#[from] ImagesError),
     /// An address is taken.
     #[error("cannot listen on {address} for {what}: {source}")]
     Bind {
@@ -110,6 +114,7 @@ pub struct App {
     watches: Watches,
     accepted: Accepted,
     images: KnownImages,
+    injected: InjectedImage,
     readiness: Readiness,
     filled: Arc<OnceLock<()>>,
     reconciler: Reconciler,
@@ -132,10 +137,11 @@ impl App {
         let Learnt { settings, authorities, signer, record_signer, certificates, images } = learnt;
         let watches = Watches::new(client.clone());
         let stores = watches.stores();
+        let injected = InjectedImage::new(images.to_inject());
         let injector = Injector {
             signer: record_signer,
             verify_keys: settings.verify_keys.clone(),
-            image: config.sidecar.image.clone(),
+            image: injected.clone(),
             pull_policy: Some(config.sidecar.image_pull_policy.clone()),
             resources: config.sidecar.resources.clone(),
         };
@@ -145,8 +151,12 @@ impl App {
             verify_keys: settings.verify_keys.iter().map(ToString::to_string).collect(),
         };
         let filled = Arc::<OnceLock<()>>::default();
-        let locks =
-            KnownLocks { settings: settings.clone(), trusts: stores.trusts.clone(), filled: filled.clone() };
+        let locks = KnownLocks {
+            settings: settings.clone(),
+            trusts: stores.trusts.clone(),
+            namespaces: stores.namespaces.clone(),
+            filled: filled.clone(),
+        };
         let operator = format!("system:serviceaccount:{}:{SERVICE_ACCOUNT}", config.namespace);
         let reviewer = Reviewer::new(Arc::new(locks), injector, operator);
         let counting = metrics.clone();
@@ -185,6 +195,7 @@ impl App {
             watches,
             accepted,
             images,
+            injected,
             readiness,
             filled,
             reconciler,
@@ -201,6 +212,8 @@ impl App {
         let judge = move |pod: &_| judge(&accepted, &older, pod);
         let watching = serving.clone().run_until_cancelled_owned(self.watches.run(judge));
         tasks.spawn(watching);
+        let following = images::follow(client.clone(), namespace.clone(), self.injected);
+        tasks.spawn(serving.clone().run_until_cancelled_owned(following));
         tasks.spawn(logged("health", self.health.run(serving.clone())));
         tasks.spawn(logged("metrics", self.scrape.run(serving.clone())));
         tasks.spawn(self.webhook.run(serving.clone()));
@@ -249,7 +262,7 @@ async fn lead(
     }
     tracing::info!(identity, "leads");
     reconciler.metrics.leads(true);
-    bootstrap::remember(&client, namespace, images).await?;
+    images::check(&client, namespace, images).await?;
     let queue = Queue::default();
     // From here on each change wakes its locks; whatever was before is looked at once.
     let waker = waker.get_or_init(|| queue.waker());
@@ -265,6 +278,7 @@ async fn lead(
         }
         // What is being done is given up at once: another replica may be at it already.
         error = candidate.deposed() => Err(error.into()),
+        Err(error) = images::switch(&client, namespace, images) => Err(error.into()),
     }
 }
 

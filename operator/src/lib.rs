@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod gather;
 pub mod health;
+pub mod images;
 pub mod injection;
 pub mod inputs;
 pub mod issue;

@@ -34,10 +34,17 @@ pub struct Settings {
 /// The sidecar's image, and the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
-    /// Injected into new pods.
+    /// Injected into new pods, as soon as every policy lets it pass (`images`).
     pub current: String,
     /// Of pods that ran before the last upgrade; still accepted.
     pub previous: Option<String>,
+}
+
+impl Images {
+    /// All of them, the current one first.
+    pub fn accepted(&self) -> Vec<String> {
+        std::iter::once(&self.current).chain(&self.previous).cloned().collect()
+    }
 }
 
 /// Lifetimes of leaves.

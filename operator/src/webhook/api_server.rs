@@ -83,7 +83,7 @@ async fn api_server_stores_pods_as_injected() {
 
     let injector = injector(1);
     let accepted = Accepted {
-        current_image: injector.image,
+        current_image: injector.image.get(),
         previous_image: None,
         verify_keys: injector.verify_keys.iter().map(ToString::to_string).collect(),
     };

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::select::{Lock, select};
 use super::{Refusal, probes};
+use crate::images::InjectedImage;
 use crate::injection::structure::Accepted;
 use crate::injection::{InjectionSpec, forbidden, injected_container, injected_volume};
 
@@ -23,7 +24,7 @@ pub struct Injector {
     /// Keys whose records and bundles count, the signer's own first.
     pub verify_keys: Vec<VerifyKey>,
     /// Image of both containers.
-    pub image: String,
+    pub image: InjectedImage,
     /// As [`InjectionSpec::pull_policy`].
     pub pull_policy: Option<String>,
     /// Requests and limits of each of the two containers.
@@ -98,7 +99,7 @@ impl Injector {
             namespace: namespace.to_owned(),
             trust: trust.to_owned(),
             verify_keys: self.verify_keys.iter().map(ToString::to_string).collect(),
-            image: self.image.clone(),
+            image: self.image.get(),
             pull_policy: self.pull_policy.clone(),
             resources: self.resources.clone(),
         }

@@ -102,4 +102,4 @@ fn namespaces(names: impl IntoIterator<Item = String>) -> LabelSelector {
 #[cfg(test)]
 mod api_server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

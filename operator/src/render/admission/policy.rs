@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicySpec, Validation, Variable,
+    MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec,
+    Validation, Variable,
 };
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -104,6 +105,17 @@ fn with_trust(literal: &str) -> String {
     literal.replace(&format!("{TRUST}'"), "' + trust")
 }
 
+/// That a container's image is one of `images`.
+fn image_in(images: &[String]) -> String {
+    format!(".?image.orValue('') in {}", cel::strings(images))
+}
+
+/// Whether a policy of ours lets just these images pass.
+pub fn accepts(policy: &ValidatingAdmissionPolicy, images: &[String]) -> bool {
+    let mut variables = policy.spec.iter().flat_map(|spec| spec.variables.iter().flatten());
+    variables.any(|variable| variable.expression.contains(&image_in(images)))
+}
+
 fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
     let [redirect, sidecar] = spec.containers();
     let mut parts = Vec::new();
@@ -111,7 +123,7 @@ fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
     for (variable, container) in [("variables.redirect", redirect), ("variables.sidecar", sidecar)] {
         let name = container.name.clone();
         let fields = compared(&container);
-        let image = format!("{variable}.?image.orValue('') in {}", cel::strings(&guard.images));
+        let image = format!("{variable}{}", image_in(&guard.images));
         parts.push((image, format!("the image of {name}")));
         for (field, value) in &fields {
             let condition = format!("{variable}.?{field}.orValue(dyn(null)) == {}", cel::dynamic(value));

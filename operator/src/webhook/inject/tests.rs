@@ -22,7 +22,7 @@ pub(crate) fn injector(seed: u8) -> Injector {
     Injector {
         signer,
         verify_keys,
-        image: spec.image,
+        image: InjectedImage::new(&spec.image),
         pull_policy: spec.pull_policy,
         resources: spec.resources,
     }
@@ -160,4 +160,24 @@ fn changes_of_other_admission_controllers_to_our_containers_stay() {
         guarded(&open)["spec"]["initContainers"][1].get("env").is_none(),
         "but an environment is removed"
     );
+}
+
+#[test]
+fn the_image_is_the_one_of_the_moment() {
+    let injector = injector(1);
+    let pod =
+        json!({"metadata": {"generateName": "a-", "labels": {"app": "orders"}}, "spec": {"containers": []}});
+    let mut images = Vec::new();
+    for image in ["one", "two"] {
+        injector.image.set(image);
+        match injector.inject(&pod, "shop", &locks(), TOKEN) {
+            Ok(Injected::Guarded { pod, .. }) => {
+                for index in 0..2 {
+                    images.push(pod["spec"]["initContainers"][index]["image"].clone());
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(images, ["one", "one", "two", "two"]);
 }
