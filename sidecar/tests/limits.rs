@@ -11,13 +11,14 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use postern_sidecar::limits::Limits;
 use support::client::{get, plaintext, read};
 use support::{Application, Attempt, Client, GuardedPod, LIMIT, ORDERS, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 async fn pod(limits: Limits) -> (Application, GuardedPod) {
@@ -125,7 +126,83 @@ async fn a_caller_without_a_route_does_not_keep_its_place() {
     stuck.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
     stuck.write_all(&[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x84, 0x87, 0x41, 1, b'a']).await.unwrap();
     until_closed(stuck).await;
+    // One whose request is refused before it is asked who it is.
+    let mut refused = Client::http1(pod.callers(), &pod.pki.servers, &stranger).connect().await.unwrap();
+    refused.write_all(b"GET /%2f HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until_closed(refused).await;
     assert_eq!(application.hits(), 0);
+}
+
+#[tokio::test]
+async fn a_caller_with_a_route_goes_on_after_a_refusal() {
+    let (application, pod) = pod(Limits::default()).await;
+    let mut kept = gateway(&pod).open_http1().await;
+    assert_eq!(read(kept.send_request(get("/%2f")).await.unwrap()).await.0, 400);
+    kept.ready().await.unwrap();
+    assert_eq!(read(kept.send_request(get("/")).await.unwrap()).await.0, 200);
+    assert_eq!(application.hits(), 1);
+}
+
+/// An idle connection from an address of its own, to an address of this machine.
+async fn idle_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_lock_the_operator_out() {
+    let (_application, pod) = pod(Limits::default()).await;
+    let operator = pod.pki.callers.client(support::guard::OPERATOR);
+    let operator = Client::new(pod.admin(), &pod.pki.servers, Some(&operator), &[b"http/1.1"]);
+    let start = Instant::now();
+    let mut idle = Vec::new();
+    for _ in 0..45 {
+        idle.push(idle_from([127, 0, 0, 2], pod.admin()).await);
+        idle.push(idle_from([127, 0, 0, 2], pod.metrics()).await);
+    }
+    assert!(matches!(operator.get("/v1/loaded").await, Attempt::Answered(200, _)));
+    let metrics = plaintext(pod.metrics(), b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(metrics.starts_with(b"HTTP/1.1 200"));
+    assert!(start.elapsed() < Duration::from_secs(3), "no place was free before the idle ones were given up");
+    for stream in idle {
+        until_closed(stream).await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(8), "idle connections are given up early");
+}
+
+#[tokio::test]
+async fn newcomers_take_the_place_of_whoever_shows_nothing() {
+    let limits = Limits { unproven: 8, ..Limits::default() };
+    let (_application, pod) = pod(limits).await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(idle_from([127, 0, 0, 2], pod.callers()).await);
+    }
+    assert!(matches!(gateway(&pod).get("/").await, Attempt::Answered(200, _)));
+    let waited = until_closed(idle.remove(0)).await;
+    assert!(waited < Duration::from_secs(5), "the oldest makes room: {waited:?}");
+}
+
+#[tokio::test]
+async fn one_source_does_not_use_up_the_open_ports() {
+    let limits = Limits { open_per_source: 2, ..Limits::default() };
+    let (_application, pod) = pod(limits).await;
+    let mut policy = pod.policy(&[(ORDERS, None)]);
+    let open =
+        serde_json::json!([{"port": "web", "protocol": "TCP", "access": {"type": "Open", "reason": "test"}}]);
+    policy.ports = serde_json::from_value(open).unwrap();
+    policy.routes.clear();
+    pod.mount_bundle(&pod.bundle(2, policy));
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let is_served = async || plaintext(pod.callers(), request).await.starts_with(b"HTTP/1.1 200");
+    eventually("the port is open", is_served).await;
+    let first = idle_from([127, 0, 0, 2], pod.callers()).await;
+    let second = idle_from([127, 0, 0, 2], pod.callers()).await;
+    let beyond = until_closed(idle_from([127, 0, 0, 2], pod.callers()).await).await;
+    assert!(beyond < Duration::from_secs(5), "{beyond:?}");
+    eventually("another source is served", is_served).await;
+    drop((first, second));
 }
 
 #[tokio::test]
