@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use postern_crds::BackendTrust;
 use tokio::sync::Mutex;
@@ -13,7 +14,8 @@ use crate::apply::{Applied, ApplyError, MANAGED_BY, MANAGED_BY_LABEL, apply, bri
 use crate::config::Config;
 use crate::render::admission::webhook;
 use crate::settings::Settings;
-use crate::watch::Stores;
+use crate::watch::lean::LeanNamespace;
+use crate::watch::{Stores, is_withheld};
 
 /// Whether it is still as it was written is looked at so often.
 const FRESH: Duration = Duration::from_secs(300);
@@ -63,7 +65,8 @@ impl Registration {
         stores: &Stores,
     ) -> Result<(), RegistrationError> {
         let mut known = self.known.lock().await;
-        let namespaces = namespaces(settings, stores.trusts.state().iter().map(AsRef::as_ref));
+        let trusts = stores.trusts.state();
+        let namespaces = namespaces(settings, &stores.namespaces, trusts.iter().map(AsRef::as_ref));
         if known.as_ref().is_some_and(|(known, at)| known == &namespaces && at.elapsed() < FRESH) {
             return Ok(());
         }
@@ -84,8 +87,13 @@ impl Registration {
 }
 
 /// The namespaces that hold a lock, those excepted that admission leaves alone.
-fn namespaces<'a>(settings: &Settings, trusts: impl Iterator<Item = &'a BackendTrust>) -> BTreeSet<String> {
+fn namespaces<'a>(
+    settings: &Settings,
+    known: &Store<LeanNamespace>,
+    trusts: impl Iterator<Item = &'a BackendTrust>,
+) -> BTreeSet<String> {
     trusts
+        .filter(|trust| !is_withheld(trust, known))
         .filter_map(ResourceExt::namespace)
         .filter(|namespace| !settings.is_reserved_namespace(namespace))
         .collect()

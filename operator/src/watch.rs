@@ -8,10 +8,10 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::{Writer, WriterDropped};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use postern_crds::{ApiRoute, BackendTrust};
 
 pub mod feed;
@@ -22,7 +22,9 @@ pub mod touched;
 pub use queue::{Next, Queue, Waker};
 
 use crate::apply::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::gather::armed_since;
 use crate::inputs::{Injection, LockKey};
+use crate::resolve::lock;
 use crate::watch::lean::{LeanNamespace, LeanPod};
 
 /// What the operator knows of the cluster without asking. Cloning shares it.
@@ -49,6 +51,13 @@ impl Stores {
         self.namespaces.wait_until_ready().await?;
         self.pods.wait_until_ready().await
     }
+}
+
+/// Whether a lock is refused because its namespace's Pod Security standard forbids what its pods would need.
+pub fn is_withheld(trust: &BackendTrust, namespaces: &Store<LeanNamespace>) -> bool {
+    let namespace = trust.namespace().and_then(|name| namespaces.get(&ObjectRef::new(&name)));
+    let armed = trust.status.as_ref().and_then(armed_since).is_some();
+    namespace.is_some_and(|namespace| lock::is_withheld(namespace.labels(), armed))
 }
 
 /// Wakes the locks that a function names, if there is a queue; else the function is not even called.

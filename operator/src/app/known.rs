@@ -13,6 +13,8 @@ use crate::injection::structure::{Accepted, Defect};
 use crate::inputs::Injection;
 use crate::resolve::selectors::Selector;
 use crate::settings::Settings;
+use crate::watch::is_withheld;
+use crate::watch::lean::LeanNamespace;
 use crate::webhook::select::{Lock, Locks};
 
 /// Whether and for which lock a pod is injected. A pod that has run since before the previous image is as guarded as
@@ -38,6 +40,7 @@ pub(super) fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injecti
 pub(super) struct KnownLocks {
     pub(super) settings: Arc<Settings>,
     pub(super) trusts: Store<BackendTrust>,
+    pub(super) namespaces: Store<LeanNamespace>,
     /// Set once the store has been filled.
     pub(super) filled: Arc<OnceLock<()>>,
 }
@@ -49,7 +52,8 @@ impl Locks for KnownLocks {
             return Some(Vec::new());
         }
         let trusts = self.trusts.state_filter(|trust| trust.metadata.namespace.as_deref() == Some(namespace));
-        let locks = trusts.iter().filter_map(|trust| {
+        // A lock that was refused must not keep pods from starting that the namespace would not let start guarded.
+        let locks = trusts.iter().filter(|trust| !is_withheld(trust, &self.namespaces)).filter_map(|trust| {
             let selector = Selector::new(trust.spec.pod_selector.clone()).ok()?;
             // As in resolve: a lock without a meaning selects nothing.
             (!selector.is_empty()).then(|| Lock {
@@ -85,6 +89,59 @@ mod tests {
         assert_eq!(judged("postern/sidecar:0", &["postern/sidecar:0"]), by(false));
         assert!(matches!(judged("postern/sidecar:0", &[]), Injection::No(_)));
         assert!(matches!(judged("evil", &["postern/sidecar:0"]), Injection::No(_)));
+    }
+
+    fn store<K>(objects: &[serde_json::Value]) -> Store<K>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + 'static,
+    {
+        let mut writer = kube::runtime::reflector::store::Writer::default();
+        for object in objects {
+            let object = serde_json::from_value(object.clone()).unwrap();
+            writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(object));
+        }
+        writer.as_reader()
+    }
+
+    #[test]
+    fn a_lock_that_its_namespace_makes_impossible_injects_nothing() {
+        let locks = |standard: &str, armed: Option<&str>| {
+            let labels = json!({"pod-security.kubernetes.io/enforce": standard});
+            let conditions: Vec<_> = armed
+                .map(|status| {
+                    json!({"type": "Armed", "status": status, "reason": "Armed", "message": "",
+                                     "lastTransitionTime": "2026-11-21T20:00:00Z"})
+                })
+                .into_iter()
+                .collect();
+            let settings = crate::config::Config::parse(
+                "{namespace: postern, sidecarImage: i, gateways: [], \
+                 sidecarResources: {requests: {cpu: 1, memory: 1}, limits: {cpu: 1, memory: 1}}}",
+            );
+            let known = KnownLocks {
+                settings: Arc::new(settings.unwrap().settings("id", None, Vec::new())),
+                trusts: store(&[json!({
+                    "apiVersion": "postern.dev/v1alpha1", "kind": "BackendTrust",
+                    "metadata": {"namespace": "shop", "name": "orders"},
+                    "spec": {"podSelector": {"matchLabels": {"app": "orders"}}},
+                    "status": {"conditions": conditions},
+                })]),
+                namespaces: store(&[json!({
+                    "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels},
+                })]),
+                filled: Arc::new(OnceLock::from(())),
+            };
+            known.in_namespace("shop").unwrap().len()
+        };
+        for (standard, armed, expected) in [
+            ("privileged", None, 1),
+            ("baseline", None, 0),
+            ("restricted", Some("False"), 0),
+            // What was armed before its namespace was labelled stays.
+            ("restricted", Some("True"), 1),
+        ] {
+            assert_eq!(locks(standard, armed), expected, "{standard} {armed:?}");
+        }
     }
 
     #[test]

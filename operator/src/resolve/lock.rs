@@ -149,7 +149,7 @@ impl Objections {
                 layout::REDIRECT_CONTAINER
             );
             // A label that comes later must not open or stop what already runs behind the lock.
-            if inputs.armed_since.is_none() {
+            if is_withheld(&inputs.namespace_labels, inputs.armed_since.is_some()) {
                 this.close(Reason::LockNotPossible, message);
             } else {
                 this.refusals.push(Refusal::new(ConditionType::Accepted, Reason::LockNotPossible, message));
@@ -212,6 +212,12 @@ pub fn forbidding_standard(namespace_labels: &BTreeMap<String, String>) -> Optio
         .get(POD_SECURITY_LABEL)
         .map(String::as_str)
         .filter(|level| matches!(*level, "baseline" | "restricted"))
+}
+
+/// Whether a lock is refused because of its namespace's Pod Security standard, so that its pods must be let start as
+/// they are. One that was armed before stays as it was.
+pub fn is_withheld(namespace_labels: &BTreeMap<String, String>, armed: bool) -> bool {
+    !armed && forbidding_standard(namespace_labels).is_some()
 }
 
 fn conflicts(pods: &PodsPlan) -> Vec<Refusal> {
