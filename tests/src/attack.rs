@@ -145,7 +145,13 @@ pub async fn all_get_in(cluster: &Cluster, target: &Target, attacks: &[Attack]) 
 /// why, where it saw the try.
 pub async fn all_refused(cluster: &Cluster, target: &Target, attacks: &[Attack]) -> Vec<Tried> {
     let before = target.hits(cluster).await;
-    let tried = try_all(cluster, attacks).await;
+    let mut tried = try_all(cluster, attacks).await;
+    for one in &mut tried {
+        // What the sidecar must see must arrive there, and the network of a Service lags behind its new pods.
+        if one.attack.code.is_some() && one.made.local.is_none() {
+            *one = arrived(cluster, &one.attack).await;
+        }
+    }
     let after = target.hits(cluster).await;
     for one in &tried {
         let Tried { attack, made } = one;
@@ -159,4 +165,13 @@ pub async fn all_refused(cluster: &Cluster, target: &Target, attacks: &[Attack])
     }
     assert_eq!(before, after, "none of these may reach the application: {tried:#?}");
     tried
+}
+
+/// Makes a try until it has a connection.
+async fn arrived(cluster: &Cluster, attack: &Attack) -> Tried {
+    wait::until(&format!("{} to arrive", attack.name), 10, async || {
+        let tried = try_all(cluster, std::slice::from_ref(attack)).await.remove(0);
+        if tried.made.local.is_some() { Ok(tried) } else { Err(format!("{:?}", tried.made.outcome)) }
+    })
+    .await
 }

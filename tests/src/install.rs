@@ -107,21 +107,23 @@ pub async fn upgrade(cluster: &Cluster, values: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until every replica of the operator is of the newest template and Ready.
+/// Waits until every replica of the operator is of the newest template and Ready, and no other is left.
 pub async fn rolled_out(cluster: &Cluster) {
     let api: Api<Deployment> = cluster.api(NAMESPACE);
     wait::until("the operator's replicas", 90, async || {
         let deployment = api.get(OPERATOR).await.map_err(|error| error.to_string())?;
         let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
         let status = deployment.status.clone().unwrap_or_default();
+        let api: Api<Pod> = cluster.api(NAMESPACE);
+        // With those that are still ending: they answer until they are gone.
+        let pods = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
         let settled = status.observed_generation == deployment.metadata.generation
             && status.updated_replicas.unwrap_or(0) == wanted
             && status.available_replicas.unwrap_or(0) == wanted
-            && status.replicas.unwrap_or(0) == wanted;
+            && i32::try_from(pods.len()) == Ok(wanted);
         if settled {
             return Ok(());
         }
-        let pods = cluster.pods(NAMESPACE, "").await;
         let waiting: Vec<_> =
             pods.iter().filter(|pod| !is_ready(pod)).map(crate::cluster::why_not_ready).collect();
         Err(format!("{}; {}", json!(status), waiting.join("; ")))
@@ -168,13 +170,6 @@ pub async fn scale_operator(cluster: &Cluster, replicas: i32) {
     let patch = json!({"spec": {"replicas": replicas}});
     cluster.try_patch::<Deployment>(NAMESPACE, OPERATOR, patch).await.expect("the operator's Deployment");
     rolled_out(cluster).await;
-    wait::until("the operator's pods", 60, async || {
-        let api: Api<Pod> = cluster.api(NAMESPACE);
-        let pods = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        let names: Vec<String> = pods.iter().map(kube::ResourceExt::name_any).collect();
-        if i32::try_from(names.len()) == Ok(replicas) { Ok(()) } else { Err(format!("{names:?}")) }
-    })
-    .await;
 }
 
 /// Names the operator's Deployment.
