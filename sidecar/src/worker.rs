@@ -14,7 +14,7 @@ use rustls_pki_types::UnixTime;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::authorize::Denial;
+use crate::authorize::{self, Denial};
 use crate::connection::{self, Connection, Inbound, Registered};
 use crate::forward::Pool;
 use crate::generation::Generation;
@@ -180,9 +180,12 @@ impl Worker {
         });
     }
 
-    /// From now on every request is judged by `generation`; what it doesn't allow is closed.
+    /// From now on every request is judged by `generation`; what it doesn't allow is closed. So is a connection
+    /// with an answer on its way that it might not allow any more: which of a caller's rules a request met isn't
+    /// kept.
     fn enforce(&self, generation: Arc<Generation>) {
         let now = UnixTime::now();
+        let before = self.generation();
         for connection in self.connections.borrow().values() {
             if !connection.is_allowed_by(&generation, now) {
                 tracing::info!(
@@ -191,6 +194,23 @@ impl Worker {
                     port = connection.target.port,
                     identity = connection.caller.as_ref().map(|caller| &*caller.identity),
                     "connection closed: the new configuration does not let this caller in"
+                );
+                connection.signal.give(Order::Stop);
+            } else if connection.in_flight.get() > 0
+                && let (Some(before), Some(caller)) = (&before, &connection.caller)
+                && authorize::is_narrowed(
+                    &before.gate.policy,
+                    &generation.gate.policy,
+                    connection.target.port,
+                    &caller.who(),
+                )
+            {
+                tracing::info!(
+                    target: "postern",
+                    peer = %connection.peer,
+                    port = connection.target.port,
+                    identity = &*caller.identity,
+                    "connection closed: the new configuration allows this caller less, and a request was in flight"
                 );
                 connection.signal.give(Order::Stop);
             }

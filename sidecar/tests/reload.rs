@@ -186,6 +186,50 @@ async fn a_route_that_is_taken_away_ends_open_connections_and_streams() {
 }
 
 #[tokio::test]
+async fn a_route_that_becomes_narrower_ends_what_was_in_flight_under_it() {
+    let application = Application::http().await;
+    let pod = GuardedPod::start(application.address, 1);
+    let gateway = pod.pki.gateway();
+    let policy = |paths: &[&str]| {
+        let mut policy = pod.policy(&[(ORDERS, None)]);
+        let matches: Vec<_> =
+            paths.iter().map(|path| serde_json::json!({"path": {"type": "Exact", "value": path}})).collect();
+        policy.routes[0].rules = serde_json::from_value(serde_json::json!([{"matches": matches}])).unwrap();
+        policy
+    };
+    pod.mount_bundle(&pod.bundle(1, policy(&["/endless", "/"])));
+    loaded_sequence(&pod, 1).await;
+    let mut idle = client(&pod, &gateway).open_http1().await;
+    assert_eq!(read(idle.send_request(get("/")).await.unwrap()).await.0, 200);
+    let mut one = client(&pod, &gateway).open_http1().await;
+    let mut two = Client::http2(pod.callers(), &pod.pki.servers, &gateway).open_http2().await;
+    let mut endless = [
+        one.send_request(get("/endless")).await.unwrap().into_body(),
+        two.send_request(get2("/endless")).await.unwrap().into_body(),
+    ];
+
+    // A rule more ends nothing.
+    pod.mount_bundle(&pod.bundle(2, policy(&["/other", "/", "/endless"])));
+    loaded_sequence(&pod, 2).await;
+    for body in &mut endless {
+        for _ in 0..5 {
+            assert!(body.frame().await.unwrap().unwrap().is_data());
+        }
+    }
+
+    pod.mount_bundle(&pod.bundle(3, policy(&["/other", "/"])));
+    for body in &mut endless {
+        let ends = async { while let Some(Ok(_)) = body.frame().await {} };
+        tokio::time::timeout(support::LIMIT, ends).await.unwrap();
+    }
+    eventually("the application's streams end too", async || application.broken() == 2).await;
+    // What was not in flight is judged at its next request.
+    assert_eq!(read(idle.send_request(get("/")).await.unwrap()).await.0, 200);
+    idle.ready().await.unwrap();
+    assert_eq!(read(idle.send_request(get("/endless")).await.unwrap()).await.0, 403);
+}
+
+#[tokio::test]
 async fn what_is_revoked_during_the_drain_ends_too() {
     for workers in [1, 2] {
         let application = Application::http().await;

@@ -96,6 +96,12 @@ pub fn has_route(policy: &Policy, port: u16, who: &Who<'_>) -> bool {
     matches!(policy.door(port), Some(Door::Locked(_))) && grants(policy, port, who).next().is_some()
 }
 
+/// Whether something that a caller was allowed to ask of a port `before` may be denied `now`. Where it can't be
+/// told easily the answer is yes.
+pub fn is_narrowed(before: &Policy, now: &Policy, port: u16, who: &Who<'_>) -> bool {
+    grants(before, port, who).any(|old| !grants(now, port, who).any(|new| new.covers(old)))
+}
+
 /// The refusal of a port that the policy does not list.
 pub fn closed(port: u16) -> Denial {
     Denial::new(Code::PortClosed, format!("port {port} is not one that may be called"))

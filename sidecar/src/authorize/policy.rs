@@ -47,13 +47,13 @@ pub(super) struct Route {
     pub(super) matches: Option<Vec<Match>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Match {
     pub(super) method: Option<Box<str>>,
     pub(super) path: Option<PathRule>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum PathRule {
     Exact(Box<str>),
     /// Canonical, without a slash at its end.
@@ -225,6 +225,29 @@ impl Route {
             hostnames: written.hostnames.iter().map(|name| name.to_ascii_lowercase().into()).collect(),
             matches: (!written.rules.is_empty()).then_some(matches),
         })
+    }
+
+    /// Whether it surely allows all that `other` does. Names and matches are compared one by one, so what only
+    /// several of them cover together counts as not covered.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let hosts = self.hostnames.is_empty()
+            || (!other.hostnames.is_empty()
+                && other.hostnames.iter().all(|name| self.hostnames.contains(name)));
+        hosts
+            && match (&self.matches, &other.matches) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(ours), Some(theirs)) => {
+                    theirs.iter().all(|their| ours.iter().any(|our| our.covers(their)))
+                }
+            }
+    }
+}
+
+impl Match {
+    fn covers(&self, other: &Self) -> bool {
+        (self.method.is_none() || self.method == other.method)
+            && (self.path.is_none() || self.path == other.path)
     }
 }
 

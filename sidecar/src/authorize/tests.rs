@@ -155,6 +155,60 @@ fn has_route_follows_the_policy() {
 }
 
 #[test]
+fn what_narrows_a_callers_routes() {
+    let policy = |routes: &str| {
+        let callers = "callers: [{authority: a, identity: i}]";
+        let text = format!(
+            "{{authorities: [{{name: a, roots: ''}}, {{name: b, roots: ''}}], \
+             ports: [{{port: 1, protocol: HTTP, access: {{type: MutualTLS}}}}], routes: [{routes}]}}"
+        );
+        compile(&text.replace("WHO", callers)).unwrap().policy
+    };
+    let any = "{name: r, port: 1, WHO}";
+    let hosts = "{name: r, port: 1, WHO, hostnames: [x, y]}";
+    let host = "{name: r, port: 1, WHO, hostnames: [x]}";
+    let rule = |matches: &str| format!("{{name: r, port: 1, WHO, rules: [{{matches: [{matches}]}}]}}");
+    let path = "{path: {type: PathPrefix, value: /a}}";
+    let exact = "{path: {type: Exact, value: /a}}";
+    let get = "{path: {type: PathPrefix, value: /a}, method: GET}";
+    let (one, two) = (rule(path), rule(&format!("{path}, {exact}")));
+    for (case, before, now, expected) in [
+        ("nothing changes", any, any, false),
+        ("another name", any, "{name: other, port: 1, WHO}", false),
+        ("a route more", host, "{name: r, port: 1, WHO, hostnames: [x]}, {name: s, port: 1, WHO}", false),
+        ("the route goes", any, "", true),
+        ("to another port", any, "{name: r, port: 2, WHO}", true),
+        ("to another caller", any, "{name: r, port: 1, callers: [{authority: b, identity: i}]}", true),
+        (
+            "its key is no longer pinned",
+            any,
+            "{name: r, port: 1, callers: [{authority: a, identity: i, keys: []}]}",
+            true,
+        ),
+        (
+            "its key is pinned",
+            any,
+            "{name: r, port: 1, callers: [{authority: a, identity: i, keys: [PIN]}]}",
+            false,
+        ),
+        ("hosts come", any, host, true),
+        ("a host goes", hosts, host, true),
+        ("a host comes", host, hosts, false),
+        ("any host", hosts, any, false),
+        ("rules come", any, &one, true),
+        ("a rule goes", &two, &one, true),
+        ("a rule comes", &one, &two, false),
+        ("rules go", &one, any, false),
+        ("one method only", &one, &rule(get), true),
+        ("any method", &rule(get), &one, false),
+        ("a prefix becomes a path", &one, &rule(exact), true),
+    ] {
+        let who = Who { authority: "a", identity: "i", key: &KEY };
+        assert_eq!(is_narrowed(&policy(before), &policy(now), 1, &who), expected, "{case}");
+    }
+}
+
+#[test]
 fn the_stricter_of_two_entries_wins() {
     let door = |first: &str, second: &str| {
         let text = format!("{{authorities: [], ports: [{{port: web, {first}}}, {{port: 8081, {second}}}]}}");
