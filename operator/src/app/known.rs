@@ -9,7 +9,7 @@ use kube::runtime::reflector::Store;
 use postern_crds::BackendTrust;
 
 use crate::injection::forbidden;
-use crate::injection::structure::{Accepted, Defect};
+use crate::injection::structure::Accepted;
 use crate::inputs::Injection;
 use crate::resolve::selectors::Selector;
 use crate::settings::Settings;
@@ -17,20 +17,24 @@ use crate::watch::is_withheld;
 use crate::watch::lean::LeanNamespace;
 use crate::webhook::select::{Lock, Locks};
 
-/// Whether and for which lock a pod is injected. A pod that has run since before the previous image is as guarded as
-/// it was then. One that holds what admission forbids was never admitted as it is, whatever it looks like.
+/// Whether and for which lock a pod is injected. A pod of an earlier release is as guarded as it was then, so that an
+/// upgrade that injects something else doesn't take it for one that slipped in. One that holds what admission forbids
+/// was never admitted as it is, whatever it looks like.
 pub(super) fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injection {
-    let judged = match accepted.guarded_by(pod) {
-        Err(Defect::Image { image, .. }) if older.contains(&image) => {
-            Accepted { previous_image: Some(image), ..accepted.clone() }.guarded_by(pod)
+    let (guarded, checked) = match accepted.released(pod, older) {
+        Some(guarded) => {
+            let checked = forbidden::check_released(pod, &guarded.trust);
+            (guarded, checked)
         }
-        judged => judged,
+        None => match accepted.guarded_by(pod) {
+            Ok(guarded) => {
+                let checked = forbidden::check(pod, &guarded.trust);
+                (guarded, checked)
+            }
+            Err(defect) => return Injection::No(defect.to_string()),
+        },
     };
-    let guarded = match judged {
-        Ok(guarded) => guarded,
-        Err(defect) => return Injection::No(defect.to_string()),
-    };
-    match forbidden::check(pod, &guarded.trust) {
+    match checked {
         Ok(()) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
         Err(forbidden) => Injection::No(forbidden.to_string()),
     }
@@ -141,6 +145,34 @@ mod tests {
             ("restricted", Some("True"), 1),
         ] {
             assert_eq!(locks(standard, armed), expected, "{standard} {armed:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_of_an_earlier_release_need_not_be_as_this_one_injects() {
+        let changed = |image: &str, pointer: &str, value| {
+            let pod = (0..2).fold(guarded_pod("orders"), |pod, index| {
+                with(pod, &format!("/spec/initContainers/{index}/image"), json!(image))
+            });
+            let pod = serde_json::from_value(with(pod, pointer, value)).unwrap();
+            matches!(judge(&accepted(), &["postern/sidecar:0".to_owned()], &pod), Injection::For { .. })
+        };
+        let (current, previous, older) = ("postern/sidecar:2", "postern/sidecar:1", "postern/sidecar:0");
+        let env = || json!([{"name": "OF_THAT_RELEASE", "value": "1"}]);
+        let volume = || json!({"name": "postern-of-that-release", "emptyDir": {}});
+        for (image, guarded) in [(current, false), (previous, true), (older, true), ("evil", false)] {
+            assert_eq!(changed(image, "/spec/initContainers/1/env", env()), guarded, "{image}");
+            assert_eq!(changed(image, "/spec/volumes/-", volume()), guarded, "{image}");
+        }
+        // What makes a pod guarded at all is asked of every release.
+        for (pointer, value) in [
+            ("/spec/initContainers/0/image", json!(older)),
+            ("/spec/initContainers/0/name", json!("other")),
+            ("/spec/initContainers/1/args", json!(["run"])),
+            ("/spec/hostNetwork", json!(true)),
+            ("/spec/containers/0/securityContext", json!({"privileged": true})),
+        ] {
+            assert!(!changed(previous, pointer, value), "{pointer}");
         }
     }
 

@@ -126,6 +126,20 @@ pub fn check(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
     application_containers(spec).try_for_each(|container| check_container(&container, &secret))
 }
 
+/// As [`check`], for a pod that an earlier release injected: the init containers and volumes whose names are kept for
+/// Postern are that release's own.
+///
+/// # Errors
+/// The first thing that rules a lock out.
+pub fn check_released(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
+    let mut pod = pod.clone();
+    if let Some(spec) = &mut pod.spec {
+        spec.init_containers.iter_mut().for_each(|all| all.retain(|one| !reserved(&one.name)));
+        spec.volumes.iter_mut().for_each(|all| all.retain(|one| !reserved(&one.name)));
+    }
+    check(&pod, trust)
+}
+
 /// All containers but the two that injection overwrites; ephemeral ones too, which only a pod that runs has.
 fn application_containers(spec: &PodSpec) -> impl Iterator<Item = Cow<'_, Container>> {
     let init = spec.init_containers.iter().flatten().filter(|container| !injected_container(&container.name));

@@ -100,6 +100,30 @@ impl Accepted {
         Ok(Guarded { trust, current_image: redirect_current && sidecar_current })
     }
 
+    /// The lock that guards a pod which an earlier release injected: the two containers are in front, both with one of
+    /// that release's images, and the sidecar has a lock. What else is in them only that release knows, whose admission
+    /// policy looked at it. `None` if the pod is not of such a release.
+    pub fn released(&self, pod: &Pod, older: &[String]) -> Option<Guarded> {
+        let [redirect, sidecar, others @ ..] = pod.spec.as_ref()?.init_containers.as_deref()? else {
+            return None;
+        };
+        let of_release = |container: &Container| {
+            container.image.as_ref().is_some_and(|image| {
+                *image != self.current_image
+                    && (self.previous_image.as_ref() == Some(image) || older.contains(image))
+            })
+        };
+        let in_front = redirect.name == layout::REDIRECT_CONTAINER
+            && sidecar.name == layout::SIDECAR_CONTAINER
+            && !others.iter().any(|other| injected_container(&other.name));
+        if !in_front || !of_release(redirect) || redirect.image != sidecar.image {
+            return None;
+        }
+        let mut args = sidecar.args.iter().flatten();
+        let trust = args.find_map(|arg| arg.strip_prefix("--trust=")).filter(|trust| !trust.is_empty())?;
+        Some(Guarded { trust: trust.to_owned(), current_image: false })
+    }
+
     /// As [`Self::guarded_by`] for one container alone: whether `actual` is `expected`, image included, but for
     /// what may differ ([`compare`]).
     pub(crate) fn unchanged(actual: &Container, expected: &Container) -> bool {
