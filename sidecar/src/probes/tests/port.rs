@@ -1,11 +1,12 @@
 //! The probe port itself.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use postern_config::policy::PortRef;
 use postern_config::record::{ProbeAction, ProbeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -158,4 +159,19 @@ async fn one_source_cannot_hold_more_than_its_share() {
     let mut answer = String::new();
     timeout(LIMIT, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn several_sources_cannot_keep_the_kubelet_out() {
+    let port = serve(Probes::Absent).await;
+    let mut held = Vec::new();
+    for source in 2..6 {
+        for _ in 0..64 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, source], 0).into()).unwrap();
+            held.push(socket.connect(port.address).await.unwrap());
+        }
+    }
+    let answer = timeout(Duration::from_secs(2), port.get("/readyz")).await;
+    assert_eq!(answer.expect("a place"), (200, "ready\n".to_owned()));
 }
