@@ -111,7 +111,7 @@ fn the_policies_that_are_behind_are_named() {
     let written = policy("written", &["new", "old"]);
     let (old, first) = (policy("old", &["old"]), policy("first", &["old", "older"]));
     let bare = ValidatingAdmissionPolicy::default();
-    assert_eq!(behind(&[written.clone()], &images), Vec::<String>::new());
+    assert_eq!(behind(std::slice::from_ref(&written), &images), Vec::<String>::new());
     assert_eq!(
         behind(&[written, old, first, bare], &images),
         ["old.shop.postern.dev", "first.shop.postern.dev", ""]
