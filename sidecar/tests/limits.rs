@@ -11,9 +11,11 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use postern_config::record::PodRecord;
 use postern_sidecar::limits::Limits;
 use support::client::{get, plaintext, read};
 use support::{Application, Attempt, Client, GuardedPod, LIMIT, ORDERS, eventually};
@@ -254,11 +256,41 @@ async fn a_port_name_that_the_pod_does_not_have_stays_closed() {
 }
 
 #[tokio::test]
-async fn a_pod_record_of_another_pod_is_refused() {
+async fn a_pod_record_that_is_unsigned_or_of_another_lock_is_refused() {
     let (_application, mut pod) = pod(Limits::default()).await;
-    pod.stop();
-    std::fs::write(pod.path("pod/record"), "{}").unwrap();
-    pod.restart();
-    pod.ready_says(false, "pod record").await;
-    assert_eq!(gateway(&pod).get("/").await, Attempt::Closed);
+    let of = |namespace: &str, trust: &str| {
+        let record = PodRecord {
+            namespace: namespace.to_owned(),
+            trust: trust.to_owned(),
+            pod: "orders-".to_owned(),
+            token: "0123456789abcdef0123456789abcdef".to_owned(),
+            ports: BTreeMap::from([("web".to_owned(), 8080)]),
+            probes: Vec::new(),
+        };
+        record.seal(&pod.signer).unwrap()
+    };
+    for (record, reason) in [
+        ("{}".to_owned(), "not as the operator wrote it"),
+        (of("elsewhere", "orders"), "made for the BackendTrust elsewhere/orders"),
+        (of("shop", "weaker"), "made for the BackendTrust shop/weaker"),
+    ] {
+        pod.stop();
+        std::fs::write(pod.path("pod/record"), record).unwrap();
+        pod.restart();
+        pod.ready_says(false, reason).await;
+        assert_eq!(gateway(&pod).get("/").await, Attempt::Closed, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_cannot_be_read_for_a_while_costs_a_while_only() {
+    let application = Application::http().await;
+    let pod = GuardedPod::start(application.address, 1);
+    let obstacle = pod.path("state/sequence.json");
+    std::fs::create_dir(&obstacle).unwrap();
+    pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
+    pod.ready_says(false, "does not say which bundle").await;
+    std::fs::remove_dir(&obstacle).unwrap();
+    pod.ready_says(true, "ready").await;
+    assert!(matches!(gateway(&pod).get("/").await, Attempt::Answered(200, _)));
 }

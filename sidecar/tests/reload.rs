@@ -260,19 +260,6 @@ async fn what_is_revoked_during_the_drain_ends_too() {
 }
 
 #[tokio::test]
-async fn a_memory_that_cannot_be_read_for_a_while_costs_a_while_only() {
-    let application = Application::http().await;
-    let pod = GuardedPod::start(application.address, 1);
-    let obstacle = pod.path("state/sequence.json");
-    std::fs::create_dir(&obstacle).unwrap();
-    pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
-    pod.ready_says(false, "does not say which bundle").await;
-    std::fs::remove_dir(&obstacle).unwrap();
-    pod.ready_says(true, "ready").await;
-    assert!(is_let_in(&client(&pod, &pod.pki.gateway())).await);
-}
-
-#[tokio::test]
 async fn a_key_that_is_no_longer_pinned_is_out_and_the_new_one_in() {
     let application = Application::http().await;
     let pod = GuardedPod::start(application.address, 1);

@@ -1,5 +1,7 @@
 //! What injection learnt about one pod. It lies in an annotation, so it is signed: a record that was edited,
-//! or made for another pod, is refused.
+//! or made for another namespace or trust, is refused. Nothing binds it to one pod: a pod of the same trust
+//! that is created while the webhook doesn't answer may carry another's, with the ports and probes of that one.
+//! Once a pod exists, admission keeps the annotation as it is.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,8 @@ pub struct PodRecord {
     pub namespace: String,
     /// The `BackendTrust` it was injected for.
     pub trust: String,
-    /// `metadata.name`, or `metadata.generateName` where the API server has yet to choose.
+    /// `metadata.name`, or `metadata.generateName` where the API server has yet to choose. The webhook goes by it
+    /// when it sees the pod again; the sidecar does not.
     pub pod: String,
     /// Unguessable part of the probe paths: 32 lower-case hex digits, another for each pod.
     pub token: String,

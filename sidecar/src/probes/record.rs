@@ -1,4 +1,5 @@
-//! The pod record: read once, believed only if the operator signed it for this namespace and trust.
+//! The pod record: read once, believed only if the operator signed it for this namespace and trust. That it was
+//! signed for this very pod is not checked.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,10 +28,10 @@ pub enum RecordLoadError {
         "{0}: the annotation {RECORD_ANNOTATION} is not as the operator wrote it; delete the pod, so that it is injected anew"
     )]
     Refused(#[from] RecordError),
-    /// Authentic, but of another pod.
+    /// Authentic, but made for another lock.
     #[error(
         "the pod record was made for the BackendTrust {found}, and this pod is guarded by {expected}: the annotation \
-         {RECORD_ANNOTATION} was copied from another pod; delete the pod, so that it is injected anew"
+         {RECORD_ANNOTATION} was copied from a pod of that lock; delete the pod, so that it is injected anew"
     )]
     Misplaced {
         /// `<namespace>/<name>` of the record.
