@@ -1,4 +1,18 @@
 //! What a request's head must be before anything in it is believed (RFC 9112 sections 3.2, 6.1, 6.3).
+//!
+//! The engine reads the bytes first, so this is the second of two looks, and some heads never come to it:
+//!
+//! - Refused by the engine, with 400 (or 431, if too large), an empty body and the end of the connection, but
+//!   without a problem document, a line in the log or a count: a folded line, a space before a colon, NUL or a
+//!   bare CR in a value, lengths that differ or are no number, Transfer-Encoding in HTTP/1.0, or one whose last
+//!   coding is not `chunked`. In HTTP/2 a length that is no number, or a header of the connection,
+//!   resets the stream.
+//! - Settled by the engine and then let in: beside `Transfer-Encoding: chunked` every Content-Length is dropped;
+//!   equal lengths become one; a bare LF ends a line; a fragment is cut off the target. What is passed on is
+//!   written anew, in one framing and with the path that was judged, so the application can't read it otherwise.
+//!   A proxy before the sidecar that reads the same bytes otherwise is not protected by this.
+//!
+//! Nothing below may therefore be relied on to tell of these.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Uri, Version};
@@ -93,13 +107,6 @@ mod tests {
             ("chunked", &get, h11, headers(&[("transfer-encoding", "Chunked")]), None),
             ("length", &get, h11, headers(&[("content-length", "3")]), None),
             (
-                "both",
-                &get,
-                h11,
-                headers(&[("content-length", "3"), ("transfer-encoding", "chunked")]),
-                Some(Code::InvalidFraming),
-            ),
-            (
                 "gzip",
                 &get,
                 h11,
@@ -114,20 +121,12 @@ mod tests {
                 Some(Code::InvalidFraming),
             ),
             (
-                "chunked in HTTP/1.0",
-                &get,
-                Version::HTTP_10,
-                headers(&[("transfer-encoding", "chunked")]),
-                Some(Code::InvalidFraming),
-            ),
-            (
                 "two lengths",
                 &get,
-                h11,
+                Version::HTTP_2,
                 headers(&[("content-length", "3"), ("content-length", "3")]),
                 Some(Code::InvalidFraming),
             ),
-            ("signed length", &get, h11, headers(&[("content-length", "+3")]), Some(Code::InvalidFraming)),
             ("a tunnel", &Method::CONNECT, h11, headers(&[]), Some(Code::ConnectRefused)),
             ("an upgrade", &get, h11, headers(&[("upgrade", "websocket")]), Some(Code::UpgradeRefused)),
             (
@@ -147,6 +146,20 @@ mod tests {
         ] {
             let result = check(method, version, &lines, 2).map_err(|denial| denial.code);
             assert_eq!(result.err(), expected, "{case}");
+        }
+    }
+
+    /// Another engine might let these through.
+    #[test]
+    fn heads_that_this_engine_never_hands_over() {
+        for (case, version, lines) in [
+            ("both", Version::HTTP_11, headers(&[("content-length", "3"), ("transfer-encoding", "chunked")])),
+            ("chunked in HTTP/1.0", Version::HTTP_10, headers(&[("transfer-encoding", "chunked")])),
+            ("signed length", Version::HTTP_11, headers(&[("content-length", "+3")])),
+            ("two lengths", Version::HTTP_11, headers(&[("content-length", "3"), ("content-length", "3")])),
+        ] {
+            let result = check(&Method::POST, version, &lines, 2).map_err(|denial| denial.code);
+            assert_eq!(result.err(), Some(Code::InvalidFraming), "{case}");
         }
     }
 
