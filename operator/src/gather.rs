@@ -18,6 +18,7 @@ use crate::acknowledge::Answers;
 use crate::apply::{brief, is_ours};
 use crate::inputs::{Authorities, Existing, Inputs, KeyId, LockKey, PodFacts};
 use crate::render::admission;
+use crate::resolve::selectors::Selector;
 use crate::settings::Settings;
 use crate::watch::Stores;
 use crate::watch::lean::LeanPod;
@@ -176,16 +177,46 @@ fn existing<K: Resource, T>(object: Option<&K>, read: impl Fn(&K) -> T) -> Exist
 fn admission_state(
     policy: Option<&ValidatingAdmissionPolicy>,
     binding: Option<&ValidatingAdmissionPolicyBinding>,
-) -> Existing<()> {
-    match (existing(policy, |_| ()), existing(binding, |_| ())) {
+) -> Existing<Option<Selector>> {
+    match (existing(policy, |_| ()), existing(binding, bound)) {
         (Existing::Foreign, _) | (_, Existing::Foreign) => Existing::Foreign,
         (Existing::Absent, Existing::Absent) => Existing::Absent,
-        _ => Existing::Ours(()),
+        (_, Existing::Ours(selector)) => Existing::Ours(selector),
+        (Existing::Ours(()), Existing::Absent) => Existing::Ours(None),
     }
+}
+
+/// Which pods a Binding of ours is for.
+fn bound(binding: &ValidatingAdmissionPolicyBinding) -> Option<Selector> {
+    let selector = binding.spec.as_ref()?.match_resources.as_ref()?.object_selector.as_ref()?;
+    Selector::from_label_selector(selector).ok().filter(|selector| !selector.is_empty())
 }
 
 /// Since when the lock has been armed, by its own status.
 pub fn armed_since(status: &BackendTrustStatus) -> Option<Timestamp> {
     let armed = status.conditions.iter().find(|one| one.type_ == ConditionType::Armed.as_str())?;
     (armed.status == "True").then_some(armed.last_transition_time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::admission::tests::guard;
+
+    #[test]
+    fn a_binding_tells_which_pods_a_lock_selected() {
+        let (policy, binding) = (guard().policy(), guard().binding());
+        let selector = Selector::from_label_selector(&guard().selector).unwrap();
+        assert_eq!(selector.to_label_selector(), guard().selector);
+        let foreign = ValidatingAdmissionPolicyBinding::default();
+        for (case, policy, binding, expected) in [
+            ("both", Some(&policy), Some(&binding), Existing::Ours(Some(selector.clone()))),
+            ("no policy", None, Some(&binding), Existing::Ours(Some(selector))),
+            ("no binding", Some(&policy), None, Existing::Ours(None)),
+            ("neither", None, None, Existing::Absent),
+            ("somebody else's", Some(&policy), Some(&foreign), Existing::Foreign),
+        ] {
+            assert_eq!(admission_state(policy, binding), expected, "{case}");
+        }
+    }
 }

@@ -15,6 +15,8 @@ use postern_config::loaded::Loaded;
 use postern_crds::{ApiRoute, BackendTrust};
 use zeroize::Zeroizing;
 
+use crate::resolve::selectors::Selector;
+
 /// The unit of reconciliation: a `BackendTrust` by namespace and name, whether or not it exists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockKey {
@@ -87,8 +89,8 @@ pub struct Inputs {
     /// not known: it is neither there nor absent, and stays as it is.
     pub unreadable: BTreeMap<String, String>,
     /// The lock's `ValidatingAdmissionPolicy` and its Binding: `Foreign` if one of them is somebody else's,
-    /// `Ours` if at least one is there.
-    pub admission: Existing<()>,
+    /// `Ours` if at least one is there, with the Binding's selector if that can be read.
+    pub admission: Existing<Option<Selector>>,
     /// Since when the lock's `Armed` condition has been `True` without a break; from its status.
     pub armed_since: Option<Timestamp>,
 }

@@ -71,8 +71,11 @@ pub struct Plan {
 pub enum LockState {
     /// It does.
     Present(Box<LockPlan>),
-    /// It was deleted while pods run behind it: they keep lock and routes.
-    Orphaned,
+    /// It was deleted while pods run behind it: they keep lock and routes, and new ones start without.
+    Orphaned {
+        /// Which pods its admission policy was for, and goes on to keep as they are; absent: it had none.
+        selector: Option<Selector>,
+    },
     /// There is neither a trust nor a pod that runs behind it.
     Gone,
 }
@@ -82,7 +85,16 @@ impl LockState {
     pub fn present(&self) -> Option<&LockPlan> {
         match self {
             Self::Present(plan) => Some(plan),
-            Self::Orphaned | Self::Gone => None,
+            Self::Orphaned { .. } | Self::Gone => None,
+        }
+    }
+
+    /// Which pods admission watches; absent: the policy and its Binding are to be removed.
+    pub fn watched(&self) -> Option<&Selector> {
+        match self {
+            Self::Present(plan) => plan.admission.as_ref().map(|admission| &admission.selector),
+            Self::Orphaned { selector } => selector.as_ref(),
+            Self::Gone => None,
         }
     }
 }

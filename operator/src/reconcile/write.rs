@@ -10,8 +10,8 @@ use postern_crds::Reason;
 use super::Reconciler;
 use crate::apply::{Applied, ApplyError, MANAGED_BY_LABEL, apply};
 use crate::gather::Found;
-use crate::inputs::{KeyId, LockKey};
-use crate::plan::{AdmissionPlan, Armed, Failure, Outcome, Plan};
+use crate::inputs::KeyId;
+use crate::plan::{Armed, Failure, Outcome, Plan};
 use crate::render::admission::Guard;
 use crate::render::{KeyObjects, Objects, labels};
 use crate::settings::Settings;
@@ -86,12 +86,11 @@ impl Reconciler {
         outcome: &mut Outcome,
     ) -> Option<bool> {
         let registered = self.registration.ensure(&self.client, &self.settings, &self.stores).await;
-        let admission = plan.lock.present()?.admission.as_ref()?;
+        let guard = guard(&self.settings, plan)?;
         if let Err(error) = registered {
             outcome.armed = Armed::No(error.to_string());
             return None;
         }
-        let guard = guard(&self.settings, &plan.key, admission);
         let (policy, binding) = (guard.policy(), guard.binding());
         let policies = Api::<ValidatingAdmissionPolicy>::all(self.client.clone());
         let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(self.client.clone());
@@ -113,16 +112,19 @@ impl Reconciler {
 }
 
 /// What admission is to demand, with the literals that are the same for all locks.
-fn guard(settings: &Settings, key: &LockKey, plan: &AdmissionPlan) -> Guard {
-    Guard {
-        namespace: key.namespace.clone(),
-        trust: key.name.clone(),
-        selector: plan.selector.to_label_selector(),
-        trusts: plan.trusts.clone(),
+fn guard(settings: &Settings, plan: &Plan) -> Option<Guard> {
+    let selector = plan.lock.watched()?.to_label_selector();
+    let admission = plan.lock.present().and_then(|lock| lock.admission.as_ref());
+    Some(Guard {
+        namespace: plan.key.namespace.clone(),
+        trust: plan.key.name.clone(),
+        selector,
+        creations: admission.is_some(),
+        trusts: admission.map_or_else(|| vec![plan.key.name.clone()], |admission| admission.trusts.clone()),
         images: settings.images.accepted(),
         verify_keys: settings.verify_keys.iter().map(ToString::to_string).collect(),
-        labels: labels::of_lock(key),
-    }
+        labels: labels::of_lock(&plan.key),
+    })
 }
 
 /// Whether something was written, or why not, in words.

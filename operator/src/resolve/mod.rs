@@ -51,8 +51,7 @@ fn removals(inputs: &Inputs, plan: &Plan) -> Removals {
         .collect();
     Removals {
         lock_secret: matches!(plan.lock, LockState::Gone) && inputs.lock_secret.ours().is_some(),
-        admission: inputs.admission.ours().is_some()
-            && plan.lock.present().is_none_or(|lock| lock.admission.is_none()),
+        admission: inputs.admission.ours().is_some() && plan.lock.watched().is_none(),
         keys,
     }
 }

@@ -54,7 +54,12 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
     Plan {
         key: inputs.key.clone(),
         now: inputs.now,
-        lock: if orphaned { LockState::Orphaned } else { LockState::Gone },
+        lock: if orphaned {
+            // The trust can't say any more which pods it selected; its Binding can.
+            LockState::Orphaned { selector: inputs.admission.ours().cloned().flatten() }
+        } else {
+            LockState::Gone
+        },
         bundle,
         routes: route_plans,
         pods: pods::judge(inputs, deployed_hash(inputs).as_deref()),

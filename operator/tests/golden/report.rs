@@ -46,7 +46,7 @@ pub(crate) fn step(step: &Step, look: &Look, objects: bool) -> serde_yaml::Value
 fn lock(look: &Look) -> Value {
     let state = match &look.plan.lock {
         LockState::Present(_) => "present",
-        LockState::Orphaned => "orphaned",
+        LockState::Orphaned { .. } => "orphaned",
         LockState::Gone => "gone",
     };
     let pods = &look.outcome.pods;
@@ -55,6 +55,10 @@ fn lock(look: &Look) -> Value {
         "state": state,
         "conditions": verdicts(&conditions::lock(&look.plan, &look.outcome)),
         "locks": present.map(|lock| lock.locks_label.clone()),
+        "keeps": match &look.plan.lock {
+            LockState::Orphaned { selector } => selector.as_ref().map(|selector| selector.source().clone()),
+            _ => None,
+        },
         "admission": present.and_then(|lock| lock.admission.as_ref()).map(|admission| json!({
             "trusts": admission.trusts,
             "probe": admission.probe_labels,

@@ -43,7 +43,8 @@ pub(crate) struct World {
     deleted: BTreeSet<String>,
     requested_at: Option<Timestamp>,
     armed_since: Option<Timestamp>,
-    admitted: bool,
+    /// The lock's policy, if there is one, with its Binding's selector, if there is that.
+    admitted: Option<Option<Selector>>,
 }
 
 /// One look of the operator.
@@ -89,7 +90,7 @@ impl World {
             deleted: BTreeSet::new(),
             requested_at: None,
             armed_since: case.setting.armed_since,
-            admitted: case.setting.armed_since.is_some(),
+            admitted: case.setting.armed_since.map(|_| None),
         }
     }
 
@@ -168,10 +169,8 @@ impl World {
                 .collect(),
             admission: if case.setting.foreign.iter().any(|name| name == "Admission") {
                 Existing::Foreign
-            } else if self.admitted {
-                Existing::Ours(())
             } else {
-                Existing::Absent
+                self.admitted.clone().map_or(Existing::Absent, Existing::Ours)
             },
             armed_since: self.armed_since,
             key,
@@ -302,13 +301,14 @@ impl World {
         if plan.remove.lock_secret {
             self.lock_secret = None;
         }
-        let admission = plan.lock.present().and_then(|lock| lock.admission.as_ref());
-        if admission.is_some() {
-            outcome.armed = Armed::Yes;
-            self.admitted = true;
+        if let Some(selector) = plan.lock.watched() {
+            self.admitted = Some(Some(selector.clone()));
+            if plan.lock.present().is_some() {
+                outcome.armed = Armed::Yes;
+            }
         }
         if plan.remove.admission {
-            self.admitted = false;
+            self.admitted = None;
         }
         outcome
     }

@@ -34,6 +34,9 @@ pub struct Guard {
     pub trust: String,
     /// `spec.podSelector`; never empty.
     pub selector: LabelSelector,
+    /// Whether new pods must be injected. `false` once the trust is deleted: what runs behind the lock stays as it
+    /// is, and other pods are nobody's affair.
+    pub creations: bool,
     /// The locks of the namespace that a selected pod may be injected for: this one, and each older one that can
     /// select the same pod.
     pub trusts: Vec<String>,

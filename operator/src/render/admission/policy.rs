@@ -31,10 +31,17 @@ pub(super) fn spec(guard: &Guard) -> ValidatingAdmissionPolicySpec {
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(LabelSelector::default()),
             object_selector: Some(LabelSelector::default()),
-            resource_rules: Some(vec![
-                rule("CREATE", &["pods"]),
-                rule("UPDATE", &["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize"]),
-            ]),
+            resource_rules: Some(
+                guard
+                    .creations
+                    .then(|| rule("CREATE", &["pods"]))
+                    .into_iter()
+                    .chain([rule(
+                        "UPDATE",
+                        &["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize"],
+                    )])
+                    .collect(),
+            ),
             ..MatchResources::default()
         }),
         variables: Some(variables(guard)),
@@ -274,27 +281,15 @@ fn pod_offences(secret: &str, uid: i64) -> String {
     )
 }
 
+/// Once new pods start without the lock, some that the Binding selects have nothing of ours, and are let alone.
 fn validations(guard: &Guard) -> Vec<Validation> {
+    let if_behind = if guard.creations { "" } else { "variables.ours.size() == 0\n|| " };
     let lock = format!("BackendTrust {}/{}", guard.namespace, guard.trust);
     let record = cel::string(layout::RECORD_ANNOTATION);
     let annotation = |object: &str| format!("{object}.metadata.?annotations[?{record}]");
-    vec![
+    let mut all = vec![
         validation(
-            "request.operation != 'CREATE' || variables.defects.size() == 0",
-            &format!("{lock} guards this pod, but it was not injected"),
-            Some(&format!(
-                "{} + variables.defects.join(', ') + {}",
-                cel::string(&format!(
-                    "{lock} guards this pod, but it was not injected as it should be (what differs: "
-                )),
-                cel::string(
-                    "). Postern's webhook does that when the pod is created: see whether the operator runs, and \
-                     create the pod again without parts of Postern's in it"
-                )
-            )),
-        ),
-        validation(
-            "variables.offences.size() == 0",
+            &format!("{if_behind}variables.offences.size() == 0"),
             &format!("{lock} guards this pod, and it has what would reach around the lock"),
             Some(&format!(
                 "{} + variables.offences.join('; ') + {}",
@@ -308,25 +303,12 @@ fn validations(guard: &Guard) -> Vec<Validation> {
         // and rules of the firewall may have gone.
         validation(
             &format!(
-                "request.operation != 'UPDATE'\n|| ({})",
+                "{if_behind}request.operation != 'UPDATE'\n|| ({})",
                 selected::selects(&guard.selector, "oldObject")
             ),
             &format!(
                 "pods come under {lock} only when they are created, never by a change of their labels; leave this \
                  pod's labels as they are, and create a pod with the labels that the lock selects"
-            ),
-            None,
-        ),
-        validation(
-            &format!(
-                "request.operation != 'UPDATE'\n\
-                 || {}.all(key, object.metadata.?labels[?key] == oldObject.metadata.?labels[?key])\n\
-                 || variables.defects.size() == 0",
-                cel::strings(selector_keys(&guard.selector))
-            ),
-            &format!(
-                "this pod was not injected for {lock}, so the labels by which the lock selects cannot change; \
-                 delete the pod and let its workload create it again"
             ),
             None,
         ),
@@ -354,7 +336,45 @@ fn validations(guard: &Guard) -> Vec<Validation> {
             ),
             None,
         ),
-    ]
+    ];
+    if guard.creations {
+        all.insert(0, injected(&lock));
+        all.insert(3, keeps_labels(guard, &lock));
+    }
+    all
+}
+
+fn injected(lock: &str) -> Validation {
+    validation(
+        "request.operation != 'CREATE' || variables.defects.size() == 0",
+        &format!("{lock} guards this pod, but it was not injected"),
+        Some(&format!(
+            "{} + variables.defects.join(', ') + {}",
+            cel::string(&format!(
+                "{lock} guards this pod, but it was not injected as it should be (what differs: "
+            )),
+            cel::string(
+                "). Postern's webhook does that when the pod is created: see whether the operator runs, and \
+                 create the pod again without parts of Postern's in it"
+            )
+        )),
+    )
+}
+
+fn keeps_labels(guard: &Guard, lock: &str) -> Validation {
+    validation(
+        &format!(
+            "request.operation != 'UPDATE'\n\
+             || {}.all(key, object.metadata.?labels[?key] == oldObject.metadata.?labels[?key])\n\
+             || variables.defects.size() == 0",
+            cel::strings(selector_keys(&guard.selector))
+        ),
+        &format!(
+            "this pod was not injected for {lock}, so the labels by which the lock selects cannot change; \
+             delete the pod and let its workload create it again"
+        ),
+        None,
+    )
 }
 
 fn validation(expression: &str, message: &str, message_expression: Option<&str>) -> Validation {

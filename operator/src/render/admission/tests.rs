@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicySpec;
+
 use super::*;
 use crate::injection::tests::{accepted, golden};
 
@@ -16,6 +18,7 @@ pub(crate) fn guard() -> Guard {
                 values: None,
             }]),
         },
+        creations: true,
         trusts: vec!["orders".to_owned(), "tier".to_owned()],
         images: [accepted.current_image].into_iter().chain(accepted.previous_image).collect(),
         verify_keys: accepted.verify_keys,
@@ -30,6 +33,15 @@ fn policy_and_binding_are_as_in_the_golden_file() {
         serde_yaml::to_string(&guard().binding()).unwrap(),
     ];
     golden("src/testdata/admission/policy.yaml", &documents.join("---\n"));
+}
+
+#[test]
+fn the_policy_of_a_deleted_lock_is_as_in_the_golden_file() {
+    let policy = Guard { creations: false, ..guard() }.policy();
+    let spec = policy.spec.unwrap();
+    assert_eq!(spec.variables, guard().policy().spec.unwrap().variables);
+    let spec = ValidatingAdmissionPolicySpec { variables: None, ..spec };
+    golden("src/testdata/admission/policy-of-deleted-lock.yaml", &serde_yaml::to_string(&spec).unwrap());
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The policy on a real API server: `cargo test -p postern-operator -- --ignored api_server`, with `KUBECONFIG`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use super::Guard;
 use super::tests::guard;
 use crate::injection::tests::{guarded_pod, with};
 
@@ -70,11 +73,13 @@ impl Cluster {
         .map_err(|error| error.to_string())
     }
 
-    async fn arm(&self) {
-        let mut guard = guard();
-        guard.namespace.clone_from(&self.namespace);
+    fn guard(&self) -> Guard {
         // An operator that runs in the same cluster would take what bears its mark for the leftover of a lock.
-        guard.labels.clear();
+        Guard { namespace: self.namespace.clone(), labels: BTreeMap::new(), ..guard() }
+    }
+
+    async fn arm(&self) {
+        let guard = self.guard();
         let (policy, binding) = (guard.policy(), guard.binding());
         Api::all(self.client.clone()).create(&PostParams::default(), &policy).await.unwrap();
         Api::all(self.client.clone()).create(&PostParams::default(), &binding).await.unwrap();
@@ -86,8 +91,21 @@ impl Cluster {
         tokio::time::timeout(LIMIT, armed).await.expect("the policy must come into force");
     }
 
+    /// The policy becomes that of a lock which was deleted while pods run behind it.
+    async fn orphan(&self) {
+        let policy = Guard { creations: false, ..self.guard() }.policy();
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
+        let name = super::object_name(&self.namespace, "orders");
+        policies.patch(&name, &PatchParams::default(), &Patch::Merge(policy)).await.unwrap();
+        let opened = async {
+            while self.create(&self.plain("probe"), true).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, opened).await.expect("new pods must start without the lock");
+    }
+
     async fn type_warnings(&self) -> Value {
-        use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
         let name = super::object_name(&self.namespace, "orders");
         let checked = async {
@@ -154,6 +172,9 @@ async fn api_server_refuses_what_the_policy_refuses_and_nothing_else() {
     if cluster.type_warnings().await != json!({}) {
         failures.push(format!("the policy has type warnings: {}", cluster.type_warnings().await));
     }
+    cluster.orphan().await;
+    updates::of_a_deleted_lock(&cluster, &mut failures).await;
+    updates::ephemeral_containers(&cluster, &mut failures).await;
     cluster.end().await;
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -106,3 +106,24 @@ pub(super) async fn ephemeral_containers(cluster: &Cluster, failures: &mut Vec<S
         check(failures, &case, &cluster.patch("guarded", "ephemeralcontainers", &patch).await, expected);
     }
 }
+
+pub(super) async fn of_a_deleted_lock(cluster: &Cluster, failures: &mut Vec<String>) {
+    let labels = |labels: Value| json!({"metadata": {"labels": labels}});
+    let image = |list: &str, name: &str| json!({"spec": {list: [{"name": name, "image": "evil"}]}});
+    let privileged = json!({"spec": {"ephemeralContainers": [
+        {"name": "debug", "image": "debug", "securityContext": {"privileged": true}}]}});
+    let ours = Err("belong to BackendTrust");
+    for (case, pod, subresource, patch, expected) in [
+        ("image of the application", "guarded", "", image("containers", "app"), Ok(())),
+        ("image of the sidecar", "guarded", "", image("initContainers", "postern-sidecar"), ours),
+        ("image of the redirect", "guarded", "", image("initContainers", "postern-redirect"), ours),
+        ("privileged", "guarded", "ephemeralcontainers", privileged.clone(), Err("is privileged")),
+        ("comes back", "forged", "", labels(json!({"app": "orders"})), Err("only when they are created")),
+        ("without the lock: leaves", "before", "", labels(json!({"app": "x"})), Ok(())),
+        ("without the lock: comes in", "outside", "", labels(json!({"app": "orders"})), Ok(())),
+        ("without the lock: privileged", "before", "ephemeralcontainers", privileged, Ok(())),
+    ] {
+        let case = format!("deleted lock: {case}");
+        check(failures, &case, &cluster.patch(pod, subresource, &patch).await, expected);
+    }
+}
