@@ -12,7 +12,8 @@
 //! * secrets, configmaps: get, create, patch, delete, each by name.
 //! * `apps` deployments, statefulsets, daemonsets: get, patch (pod template's annotations); replicasets: get.
 //! * `admissionregistration.k8s.io` validatingadmissionpolicies, validatingadmissionpolicybindings: get, list,
-//!   watch, create, patch, delete; mutatingwebhookconfigurations, `postern` alone: get, create, patch.
+//!   watch, create, patch, delete; mutatingwebhookconfigurations, `postern` alone: get, list, watch,
+//!   create, patch.
 //! * `events.k8s.io` events: create, patch.
 //!
 //! In each namespace that takes a gateway's outputs, the operator's own among them: secrets, configmaps: list (by
@@ -170,7 +171,7 @@ impl App {
         let (backends, callers) = (authorities.backends.clone(), authorities.callers.clone());
         let reconciler = Reconciler {
             asker: Asker::new(&roots.backend_roots_pem, certificates.calling())?,
-            registration: Registration::new(&config, &roots.backend_roots_pem),
+            registration: Registration::new(&config, &roots.backend_roots_pem, watches.registration()),
             reader: Reader::new(backends, callers, settings.verify_keys.clone()),
             reporter: Reporter::new(client.clone(), &options.identity),
             answers: Answers::default(),
@@ -278,7 +279,8 @@ async fn lead(
         }
         // What is being done is given up at once: another replica may be at it already.
         error = candidate.deposed() => Err(error.into()),
-        Err(error) = images::switch(&client, namespace, images) => Err(error.into()),
+        never = reconciler.keep_registered(waker) => match never {},
+        Err(error) = Box::pin(images::switch(&client, namespace, images)) => Err(error.into()),
     }
 }
 

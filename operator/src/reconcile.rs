@@ -1,5 +1,6 @@
 //! One lock, from what is to what should be. Each step is a file of its own.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use crate::rollout;
 use crate::settings::Settings;
 use crate::status::Reporter;
 use crate::watch::lean::LeanPod;
-use crate::watch::{Next, Stores};
+use crate::watch::{Next, Stores, Waker, touched};
 
 mod doubt;
 mod patience;
@@ -163,6 +164,22 @@ impl Reconciler {
         // What a lock that is gone may have left there is still to be removed.
         let hidden = next == Next::OnChange && !found.inputs.unreadable.is_empty();
         Ok(if hidden { Next::After(AT_LEAST_EVERY) } else { next })
+    }
+
+    /// Puts the webhook's registration back whenever somebody changes or deletes it, for ever. Where that fails, the
+    /// locks are woken, which try again and say so.
+    pub async fn keep_registered(&self, waker: &Waker) -> Infallible {
+        loop {
+            self.registration.changed().await;
+            if let Err(error) = self.registration.ensure(&self.client, &self.settings, &self.stores).await {
+                tracing::error!(%error, "the webhook is not registered");
+                let trusts = self.stores.trusts.state();
+                trusts
+                    .iter()
+                    .filter_map(|trust| touched::key_of_trust(trust))
+                    .for_each(|key| waker.wake(key));
+            }
+        }
     }
 
     fn sources(&self) -> Sources<'_> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::core::PartialObjectMeta;
@@ -13,6 +13,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use postern_crds::{ApiRoute, BackendTrust};
+use tokio::sync::Notify;
 
 pub mod feed;
 pub mod lean;
@@ -24,6 +25,7 @@ pub use queue::{Next, Queue, Waker};
 use crate::apply::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::gather::armed_since;
 use crate::inputs::{Injection, LockKey};
+use crate::render::admission::webhook;
 use crate::resolve::lock;
 use crate::watch::lean::{LeanNamespace, LeanPod};
 
@@ -73,6 +75,7 @@ pub struct Watches {
     namespaces: Writer<LeanNamespace>,
     pods: Writer<LeanPod>,
     waker: Arc<OnceLock<Waker>>,
+    registration: Arc<Notify>,
 }
 
 impl Watches {
@@ -87,7 +90,8 @@ impl Watches {
             namespaces: namespaces.as_reader(),
             pods: pods.as_reader(),
         };
-        Self { client, stores, trusts, routes, services, namespaces, pods, waker: Arc::default() }
+        let (waker, registration) = (Arc::default(), Arc::default());
+        Self { client, stores, trusts, routes, services, namespaces, pods, waker, registration }
     }
 
     /// The stores that the watches fill.
@@ -100,9 +104,14 @@ impl Watches {
         self.waker.clone()
     }
 
+    /// Told whenever the webhook's registration is made, changed or deleted, by whomever.
+    pub fn registration(&self) -> Arc<Notify> {
+        self.registration.clone()
+    }
+
     /// Watches for ever. `judge` says whether and for which lock a pod is injected.
     pub async fn run(self, judge: impl Fn(&Pod) -> Injection) {
-        let Self { client, stores, trusts, routes, services, namespaces, pods, waker } = self;
+        let Self { client, stores, trusts, routes, services, namespaces, pods, waker, registration } = self;
         // Without a leader's queue there is nobody to wake, so nothing is worked out either.
         let wake = |keys: &dyn Fn() -> Vec<LockKey>| {
             if let Some(waker) = waker.get() {
@@ -114,7 +123,17 @@ impl Watches {
         let (all_trusts, all_routes) = (|| stores.trusts.state(), || stores.routes.state());
         let config = watcher::Config::default;
         let ours = || config().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+        let registered = config().fields(&format!("metadata.name={}", webhook::NAME));
         tokio::join!(
+            feed::follow(
+                feed::events(Api::all(client.clone()), registered).map(feed::slim),
+                Writer::default(),
+                |object: &PartialObjectMeta<MutatingWebhookConfiguration>| {
+                    let metadata = &object.metadata;
+                    (metadata.uid.clone(), metadata.generation, metadata.labels.clone())
+                },
+                |_| registration.notify_one(),
+            ),
             written_by_us::<ValidatingAdmissionPolicy>(Api::all(client.clone()), ours(), &wake),
             written_by_us::<ValidatingAdmissionPolicyBinding>(Api::all(client.clone()), ours(), &wake),
             feed::follow(
