@@ -95,6 +95,17 @@ fn are_refused_however_they_are_spelt() {
             1,
             "only the first of these reached the application"
         );
+        // One message that can be read as two: whoever reads the length, the second is no part of the first.
+        let bytes = Payload::Bytes {
+            text: "POST /new HTTP/1.1\r\nHost: orders.example.com\r\nContent-Length: 5\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
+                   GET /admin HTTP/1.1\r\nHost: orders.example.com\r\nConnection: close\r\n\r\n"
+                .to_owned(),
+        };
+        let smuggled = attack::Attack::new("two in one", Attempt { payload: bytes, ..key });
+        attack::try_all(&test.cluster, &[smuggled]).await;
+        let requests = scene.target.hits(&test.cluster).await.http_requests - after.http_requests;
+        assert!(requests <= 1, "the smuggled request reached the application");
     });
 }
 
