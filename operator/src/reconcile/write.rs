@@ -87,7 +87,8 @@ impl Reconciler {
     ) -> Option<bool> {
         let registered = self.registration.ensure(&self.client, &self.settings, &self.stores).await;
         let guard = guard(&self.settings, plan)?;
-        if let Err(error) = registered {
+        // New pods of a deleted lock need no webhook, and are not to wait for it.
+        if let (Err(error), true) = (registered, guard.creations) {
             outcome.armed = Armed::No(error.to_string());
             return None;
         }

@@ -43,8 +43,8 @@ pub(crate) struct World {
     deleted: BTreeSet<String>,
     requested_at: Option<Timestamp>,
     armed_since: Option<Timestamp>,
-    /// The lock's policy, if there is one, with its Binding's selector, if there is that.
-    admitted: Option<Option<Selector>>,
+    /// The lock's policy, with its Binding's selector.
+    admitted: Existing<Option<Selector>>,
 }
 
 /// One look of the operator.
@@ -90,7 +90,7 @@ impl World {
             deleted: BTreeSet::new(),
             requested_at: None,
             armed_since: case.setting.armed_since,
-            admitted: case.setting.armed_since.map(|_| None),
+            admitted: case.setting.armed_since.map_or(Existing::Absent, |_| Existing::Ours(None)),
         }
     }
 
@@ -170,7 +170,7 @@ impl World {
             admission: if case.setting.foreign.iter().any(|name| name == "Admission") {
                 Existing::Foreign
             } else {
-                self.admitted.clone().map_or(Existing::Absent, Existing::Ours)
+                self.admitted.clone()
             },
             armed_since: self.armed_since,
             key,
@@ -302,13 +302,13 @@ impl World {
             self.lock_secret = None;
         }
         if let Some(selector) = plan.lock.watched() {
-            self.admitted = Some(Some(selector.clone()));
+            self.admitted = Existing::Ours(Some(selector.clone()));
             if plan.lock.present().is_some() {
                 outcome.armed = Armed::Yes;
             }
         }
         if plan.remove.admission {
-            self.admitted = None;
+            self.admitted = Existing::Absent;
         }
         outcome
     }
