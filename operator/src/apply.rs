@@ -44,6 +44,8 @@ pub enum Applied {
     Unchanged,
     /// Left alone, because it is somebody else's.
     Foreign,
+    /// Left alone, because somebody has changed it since it was read: read it again and decide anew.
+    Outdated,
 }
 
 /// An object that could not be written or removed.
@@ -130,15 +132,18 @@ where
         Action::Create => {}
         Action::Update => {
             params = params.force();
-            // The object that was looked at, and no other that has taken its name since.
-            if let (Some(metadata), Some(uid)) = (body.get_mut("metadata"), existing.and_then(K::uid)) {
-                metadata["uid"] = Value::String(uid);
+            // The object that was looked at, as it was, and no other that has taken its name since.
+            if let (Some(metadata), Some(existing)) = (body.get_mut("metadata"), existing) {
+                metadata["uid"] = existing.uid().into();
+                metadata["resourceVersion"] = existing.resource_version().into();
             }
         }
     }
     match api.patch(&desired.name_any(), &params, &Patch::Apply(&body)).await {
         Ok(_) => Ok(Applied::Written),
-        Err(kube::Error::Api(status)) if status.is_conflict() && existing.is_none() => Ok(Applied::Foreign),
+        Err(kube::Error::Api(status)) if status.is_conflict() => {
+            Ok(if existing.is_some() { Applied::Outdated } else { Applied::Foreign })
+        }
         Err(source) => Err(refused::<K>(full_name(desired), "written", source)),
     }
 }

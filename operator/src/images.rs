@@ -263,6 +263,7 @@ async fn remember(client: &Client, namespace: &str, images: &KnownImages) -> Res
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     match apply(&api, existing.as_ref(), &desired).await? {
         Applied::Foreign => Err(ImagesError::Foreign(name)),
+        Applied::Outdated => Err(ImagesError::Outdated(name)),
         Applied::Written | Applied::Unchanged => Ok(()),
     }
 }

@@ -144,6 +144,11 @@ impl Reconciler {
         self.write_keys(&found, &plan, &objects, &mut outcome).await;
         let removed = self.remove(&found, &plan).await;
         let admission = self.write_admission(&found, &plan, &mut outcome).await;
+        if outcome.outdated {
+            // What was decided is about something that is no longer so; nothing is said about it.
+            removed?;
+            return Ok(Next::After(self.patience.next(key)));
+        }
         if let Some(changed) = admission {
             outcome.armed = self.show_armed(&found, &plan, changed).await;
         }

@@ -20,6 +20,8 @@ use crate::watch::{Stores, is_withheld};
 
 /// Whether it is still as it was written is looked at so often.
 const FRESH: Duration = Duration::from_secs(300);
+/// Should somebody change it just then, it is read and written anew so often.
+const TRIES: u32 = 5;
 
 /// Why the API server would not call the webhook.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,13 @@ pub enum RegistrationError {
         webhook::NAME
     )]
     Foreign,
+    /// Somebody changes it all the time.
+    #[error(
+        "MutatingWebhookConfiguration {} was changed by somebody else each time when it was to be written: let nothing but \
+         Postern write it",
+        webhook::NAME
+    )]
+    Disputed,
 }
 
 /// Keeps the registration as it should be.
@@ -81,14 +90,20 @@ impl Registration {
         }
         *known = None;
         let api = Api::<MutatingWebhookConfiguration>::all(client.clone());
-        let existing = api.get_opt(webhook::NAME).await;
-        let existing = existing.map_err(|error| RegistrationError::Unreadable(Box::new(error)))?;
         let mark = [(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())].into();
         let desired = webhook::configuration(&self.endpoint, &namespaces, mark);
-        match apply(&api, existing.as_ref(), &desired).await? {
-            Applied::Foreign => return Err(RegistrationError::Foreign),
-            Applied::Written => tracing::info!(?namespaces, "webhook registered"),
-            Applied::Unchanged => {}
+        let mut tries = 1..=TRIES;
+        while tries.next().is_some() {
+            let existing = api.get_opt(webhook::NAME).await;
+            let existing = existing.map_err(|error| RegistrationError::Unreadable(Box::new(error)))?;
+            match apply(&api, existing.as_ref(), &desired).await? {
+                Applied::Foreign => return Err(RegistrationError::Foreign),
+                Applied::Outdated if tries.is_empty() => return Err(RegistrationError::Disputed),
+                Applied::Outdated => continue,
+                Applied::Written => tracing::info!(?namespaces, "webhook registered"),
+                Applied::Unchanged => {}
+            }
+            break;
         }
         *known = Some((namespaces, Instant::now()));
         Ok(())

@@ -110,3 +110,34 @@ fn our_own_mark_is_recognised_in_metadata() {
     assert!(!ours("Postern"));
     assert!(!is_ours(&ObjectMeta::default()));
 }
+
+#[tokio::test]
+async fn only_what_was_looked_at_is_written_over() {
+    use k8s_openapi::api::core::v1::Secret;
+
+    let answer = |request: http::Request<kube::client::Body>| async move {
+        let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let current = body["metadata"]["uid"] == "0f8fad5b" && body["metadata"]["resourceVersion"] == "18";
+        let (code, body) = match (current, body["metadata"].get("uid")) {
+            (true, _) => (200, desired()),
+            (false, Some(_)) => (409, json!({"message": "changed", "code": 409, "reason": "Conflict"})),
+            (false, None) => (409, json!({"message": "it is there", "code": 409, "reason": "Conflict"})),
+        };
+        let answer = http::Response::builder().status(code);
+        let answer = answer.body(kube::client::Body::from(serde_json::to_vec(&body).unwrap()));
+        Ok::<_, std::convert::Infallible>(answer.unwrap())
+    };
+    let api = Api::<Secret>::namespaced(kube::Client::new(tower::service_fn(answer), "shop"), "shop");
+    let read = |version: &str| -> Secret {
+        let mut object = desired();
+        object["metadata"]["uid"] = json!("0f8fad5b");
+        object["metadata"]["resourceVersion"] = json!(version);
+        object["data"]["tls.crt"] = json!("ZA==");
+        serde_json::from_value(object).unwrap()
+    };
+    let wanted: Secret = serde_json::from_value(desired()).unwrap();
+    assert_eq!(apply(&api, Some(&read("18")), &wanted).await.unwrap(), Applied::Written);
+    assert_eq!(apply(&api, Some(&read("17")), &wanted).await.unwrap(), Applied::Outdated);
+    assert_eq!(apply(&api, None, &wanted).await.unwrap(), Applied::Foreign);
+}

@@ -22,6 +22,8 @@ pub struct Outcome {
     /// Evictions and restarts that were refused or can't be done, one sentence each, for the message of
     /// `Programmed`.
     pub rollout: Vec<String>,
+    /// Somebody changed an object between reading and writing, so it was left alone: decide anew.
+    pub outdated: bool,
 }
 
 impl Default for Outcome {
@@ -32,14 +34,22 @@ impl Default for Outcome {
             keys: BTreeMap::new(),
             pods: PodsPlan::default(),
             rollout: Vec::new(),
+            outdated: false,
         }
+    }
+}
+
+impl Outcome {
+    /// Takes note of a failure whose cause is that what was read is no longer so.
+    pub fn note(&mut self, failure: &Failure) {
+        self.outdated |= failure.reason == Reason::Pending;
     }
 }
 
 /// An object that could not be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// [`Reason::NotOwned`] or [`Reason::WriteFailed`].
+    /// [`Reason::NotOwned`], [`Reason::WriteFailed`], or [`Reason::Pending`]: it has changed since it was read.
     pub reason: Reason,
     /// Which object, why, and what to do.
     pub message: String,

@@ -31,6 +31,7 @@ impl Reconciler {
                 written
             }
             Err(failure) => {
+                outcome.note(&failure);
                 outcome.lock_secret = Err(failure);
                 false
             }
@@ -54,6 +55,7 @@ impl Reconciler {
                 (Ok(_), Ok(key)) => self.write_key(found, id, key).await,
             };
             if let Err(failure) = &result {
+                outcome.note(failure);
                 tracing::warn!(lock = %plan.key, key = %id, reason = %failure.reason, failure.message, "key not written");
             }
             outcome.keys.insert(id.clone(), result);
@@ -103,6 +105,7 @@ impl Reconciler {
             match result {
                 Ok(written) => changed |= written,
                 Err(failure) => {
+                    outcome.note(&failure);
                     outcome.armed = Armed::No(failure.message);
                     return None;
                 }
@@ -136,6 +139,10 @@ fn settle<K: Resource<DynamicType = ()>>(
     match result {
         Ok(Applied::Written) => Ok(true),
         Ok(Applied::Unchanged) => Ok(false),
+        Ok(Applied::Outdated) => Err(Failure {
+            reason: Reason::Pending,
+            message: format!("{} {} was changed by somebody else just now", K::kind(&()), object.name_any()),
+        }),
         Ok(Applied::Foreign) => Err(Failure {
             reason: Reason::NotOwned,
             message: format!(
