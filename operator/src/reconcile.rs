@@ -73,6 +73,16 @@ pub enum ReconcileError {
     },
 }
 
+impl ReconcileError {
+    /// Whether it failed before there was anything to say in a status.
+    fn before_status(&self) -> bool {
+        match self {
+            Self::Gather(_) | Self::Issue(_) | Self::Render(_) => true,
+            Self::Remove(_) | Self::Status { .. } => false,
+        }
+    }
+}
+
 /// Everything that reconciling needs.
 pub struct Reconciler {
     /// To the API server.
@@ -122,7 +132,7 @@ impl Reconciler {
             Err(error) => {
                 self.metrics.reconciled(Ended::Error, took);
                 tracing::error!(lock = %key, %error, "not reconciled; tried again after a pause");
-                if self.patience.failed(&key) >= DOUBTFUL_AFTER {
+                if error.before_status() && self.patience.failed(&key) >= DOUBTFUL_AFTER {
                     self.doubt(&key, &error).await;
                 }
                 Next::Retry
