@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::Pod;
 use postern_config::layout::{REDIRECT_CONTAINER, SIDECAR_CONTAINER};
 use postern_tests::install::{self, NEXT_SIDECAR_IMAGE, SIDECAR_IMAGE};
 use postern_tests::scene::{NAME, Scene};
-use postern_tests::{Sharing, Test, load, lock, run};
+use postern_tests::workload::ECHO_IMAGE;
+use postern_tests::{Sharing, Test, load, lock, run, wait};
 use serde_json::json;
 
 #[test]
@@ -23,7 +24,18 @@ fn loses_no_request() {
         assert_eq!(images(test, &pod).await, [SIDECAR_IMAGE, SIDECAR_IMAGE], "and keeps its sidecar");
         lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
 
-        // Its successor gets the new one.
+        // Its successor gets the new one, once every policy lets it pass and every replica knows.
+        install::injects(&test.cluster, NEXT_SIDECAR_IMAGE).await;
+        wait::until("both replicas to inject the new image", 30, async || {
+            for number in 0..10 {
+                let image = injected(test, number).await?;
+                if image != NEXT_SIDECAR_IMAGE {
+                    return Err(image);
+                }
+            }
+            Ok(())
+        })
+        .await;
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": test.namespace, "name": pod},
         });
@@ -38,6 +50,17 @@ fn loses_no_request() {
         install::upgrade(&test.cluster, &install::values(SIDECAR_IMAGE)).await.expect("an upgrade");
         scene.works(test, &gateway).await;
     });
+}
+
+/// The image that a pod would get now, by a dry run.
+async fn injected(test: &Test, number: u32) -> Result<String, String> {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": test.namespace, "name": format!("dry-{number}"), "labels": {"app": NAME}},
+        "spec": {"containers": [{"name": "app", "image": ECHO_IMAGE}]},
+    });
+    let pod = test.cluster.dry_run(&pod).await?;
+    Ok(pod.data["spec"]["initContainers"][0]["image"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Of Postern's two containers.
