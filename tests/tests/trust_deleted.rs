@@ -1,10 +1,13 @@
 //! Deleting a BackendTrust opens nothing that runs.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use postern_config::layout::secret_name;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use postern_config::layout::{SIDECAR_CONTAINER, secret_name};
 use postern_tests::attack::{self, Attack};
 use postern_tests::scene::{NAME, Scene};
-use postern_tests::workload::HTTP;
+use postern_tests::workload::{ECHO_IMAGE, HTTP};
 use postern_tests::{Sharing, Test, lock, run, wait};
 use serde_json::json;
 
@@ -24,6 +27,12 @@ fn opens_nothing_that_runs() {
             .await;
         scene.works(test, &gateway).await;
         assert!(secret(test).await, "its Secret stays while a pod mounts it");
+        let api: Api<Pod> = test.cluster.api(&test.namespace);
+        let image = json!({"spec": {"initContainers": [{"name": SIDECAR_CONTAINER, "image": ECHO_IMAGE}]}});
+        let refused = api.patch(&scene.target.pod, &PatchParams::default(), &Patch::Strategic(image)).await;
+        let message =
+            refused.expect_err("what guards a running pod is still not to be exchanged").to_string();
+        assert!(message.contains("postern"), "{message}");
 
         // Once no pod is behind it any more, nothing of it is left, and new pods are as any other.
         scale(test, 0).await;
