@@ -141,6 +141,11 @@ reasons! {
         "Selected pods run without the lock, most often because they ran before it was there."
         => "Wait for the rolling restart; where the message names pods that Postern doesn't restart (updateStrategy \
             OnDelete, Jobs, bare pods, blocked evictions), delete them.";
+    ForeignInterception [Programmed]
+        "Another program, most often another mesh's CNI plugin, redirects inbound connections of guarded pods too, by \
+         rules that were there before Postern's. What it takes first doesn't reach the lock and is dropped."
+        => "Exclude the pods that the message names from the other mesh's or CNI plugin's redirect, then replace them: \
+            a pod's rules are looked at when it starts.";
     PodsOutdated [Programmed]
         "Guarded pods have not yet loaded the present configuration, by their own word."
         => "Wait a few seconds; if it stays, look at the log of the container postern-sidecar of the pods that the \

@@ -266,11 +266,17 @@ pub struct PodFacts {
     pub windows: bool,
     /// The annotation [`postern_config::layout::CONFIG_ANNOTATION`].
     pub config_annotation: Option<String>,
+    /// Redirects of another table that its redirect container found beside Postern's: printable ASCII, at most
+    /// [`PodFacts::FOREIGN_REDIRECT`] characters of what follows [`postern_config::layout::FOREIGN_REDIRECT_MESSAGE`].
+    pub foreign_redirect: Option<String>,
     /// Its sidecar's last answer, if it ever answered.
     pub loaded: Option<Loaded>,
 }
 
 impl PodFacts {
+    /// Characters that are kept of [`Self::foreign_redirect`]: enough for one with the longest name that is in use.
+    pub const FOREIGN_REDIRECT: usize = 200;
+
     /// Whether its containers have ended for good: it accepts nothing and mounts nothing any more.
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)

@@ -59,7 +59,7 @@ fn common(spec: &InjectionSpec) -> Container {
         image: Some(spec.image.clone()),
         image_pull_policy: spec.pull_policy.clone(),
         resources: Some(spec.resources.clone()),
-        termination_message_path: Some("/dev/termination-log".to_owned()),
+        termination_message_path: Some(layout::TERMINATION_MESSAGE_PATH.to_owned()),
         // The last lines of the log become the container's message: the reason of a failed start is in
         // `kubectl describe`.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),

@@ -22,6 +22,8 @@ pub struct PodPlan {
     pub owner: Option<Owner>,
     /// How it stands.
     pub state: PodState,
+    /// See [`crate::inputs::PodFacts::foreign_redirect`].
+    pub foreign_redirect: Option<String>,
 }
 
 /// How one selected pod stands.
@@ -74,6 +76,13 @@ impl PodsPlan {
             PodState::Unguarded { why, .. } | PodState::Unprotectable { why } => Some((pod, why.as_str())),
             PodState::Current | PodState::Outdated { .. } | PodState::Starting | PodState::Leaving => None,
         })
+    }
+
+    /// Those behind the lock, and not going, in whose network namespace another table redirects too, with what
+    /// was found.
+    pub fn intercepted(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
+        let staying = |pod: &&PodPlan| pod.state.guarded() && pod.state != PodState::Leaving;
+        self.pods.iter().filter(staying).filter_map(|pod| Some((pod, pod.foreign_redirect.as_deref()?)))
     }
 
     /// Those behind the lock with an older configuration, with the reason.

@@ -158,6 +158,20 @@ fn pods_programmed(pods: &PodsPlan, rollout: &[String]) -> Verdict {
         }
         return Verdict::bad(condition, Reason::PodsNotGuarded, message);
     }
+    // Before the outdated ones: where the other redirect comes first, the operator doesn't reach the sidecar either.
+    let intercepted: Vec<_> =
+        pods.intercepted().map(|(pod, found)| format!("{} ({found})", pod.name)).collect();
+    if !intercepted.is_empty() {
+        let message = format!(
+            "in {} of {} guarded pods another program redirects inbound connections too: {}; in brackets are the \
+             family, table, chain and priority of its rules; exclude these pods from the other mesh's or CNI plugin's \
+             redirect, then replace them",
+            intercepted.len(),
+            pods.guarded(),
+            some_of(&intercepted)
+        );
+        return Verdict::bad(condition, Reason::ForeignInterception, message);
+    }
     let outdated: Vec<_> = pods.outdated().map(|(pod, why)| format!("{} ({why})", pod.name)).collect();
     if !outdated.is_empty() {
         let message = format!(

@@ -56,7 +56,13 @@ fn sort(mut plan: PodsPlan) -> PodsPlan {
 }
 
 fn entry(pod: &PodFacts, state: PodState) -> PodPlan {
-    PodPlan { name: pod.name.clone(), uid: pod.uid.clone(), owner: pod.owner.clone(), state }
+    PodPlan {
+        name: pod.name.clone(),
+        uid: pod.uid.clone(),
+        owner: pod.owner.clone(),
+        state,
+        foreign_redirect: pod.foreign_redirect.clone(),
+    }
 }
 
 /// Why a pod can't be injected at all, if it can't.

@@ -30,6 +30,7 @@ fn pod(name: &str, created: i64, owner: Option<Owner>, ready: bool) -> PodFacts 
         mirror: false,
         windows: false,
         config_annotation: None,
+        foreign_redirect: None,
         loaded: None,
     }
 }
@@ -40,6 +41,7 @@ fn plan(pods: &[PodFacts], slipped_in: bool) -> PodsPlan {
         uid: pod.uid.clone(),
         owner: pod.owner.clone(),
         state: PodState::Unguarded { why: "it has no sidecar".to_owned(), slipped_in },
+        foreign_redirect: None,
     });
     PodsPlan { pods: pods.collect(), ..PodsPlan::default() }
 }

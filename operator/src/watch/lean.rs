@@ -115,6 +115,17 @@ fn sidecar(pod: &Pod) -> Option<&ContainerStatus> {
     all.iter().find(|one| one.name == layout::SIDECAR_CONTAINER)
 }
 
+/// What the redirect container found of others' redirects, by its termination message. Whoever names a table, or
+/// writes the pod's status, shapes it, so it is kept short and plain.
+fn foreign_redirect(pod: &Pod) -> Option<String> {
+    let all = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    let redirect = all.iter().find(|one| one.name == layout::REDIRECT_CONTAINER)?;
+    let message = redirect.state.as_ref()?.terminated.as_ref()?.message.as_deref()?;
+    let found = message.strip_prefix(layout::FOREIGN_REDIRECT_MESSAGE)?;
+    let plain = |letter: char| if matches!(letter, ' '..='~') { letter } else { '?' };
+    Some(found.chars().map(plain).take(PodFacts::FOREIGN_REDIRECT).collect())
+}
+
 fn facts(pod: &Pod, injection: Injection) -> PodFacts {
     let spec = pod.spec.as_ref();
     let status = pod.status.as_ref();
@@ -151,6 +162,7 @@ fn facts(pod: &Pod, injection: Injection) -> PodFacts {
         mirror: annotation(MIRROR_ANNOTATION).is_some(),
         windows: spec.and_then(|spec| spec.os.as_ref()).is_some_and(|os| os.name == "windows"),
         config_annotation: annotation(layout::CONFIG_ANNOTATION),
+        foreign_redirect: foreign_redirect(pod),
         loaded: None,
     }
 }
@@ -234,6 +246,28 @@ mod tests {
         assert_eq!(facts.owner.unwrap().kind, "ReplicaSet");
         let numbers: Vec<_> = facts.ports.iter().map(|port| (port.number, port.transport)).collect();
         assert_eq!(numbers, [(8080, Transport::Tcp), (53, Transport::Udp), (9000, Transport::Tcp)]);
+    }
+
+    #[test]
+    fn what_the_redirect_container_found_is_kept_short_and_plain() {
+        let found = |container: &str, message: &str| {
+            let pod = serde_json::from_value(json!({
+                "metadata": {"name": "orders-1"},
+                "status": {"initContainerStatuses": [{
+                    "name": container, "restartCount": 0, "image": "", "imageID": "", "ready": true,
+                    "state": {"terminated": {"exitCode": 0, "message": message}},
+                }]},
+            }));
+            LeanPod::new(&pod.unwrap(), Injection::No(String::new())).facts.foreign_redirect
+        };
+        let redirect = |message: &str| found("postern-redirect", message);
+        let said = "foreign redirect: ip nat PREROUTING -100 (after Postern's)";
+        assert_eq!(redirect(said).as_deref(), Some("ip nat PREROUTING -100 (after Postern's)"));
+        assert_eq!(found("app", said), None);
+        assert_eq!(redirect("{\"level\":\"ERROR\",\"message\":\"foreign redirect: a\"}"), None);
+        assert_eq!(redirect("foreign redirect: a\nb\u{1b}\u{e9}").as_deref(), Some("a?b??"));
+        let long = format!("foreign redirect: {}", "\u{e9}".repeat(1000));
+        assert_eq!(redirect(&long), Some("?".repeat(PodFacts::FOREIGN_REDIRECT)));
     }
 
     #[test]

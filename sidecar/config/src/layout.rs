@@ -63,6 +63,16 @@ pub const POD_IPS_ENV: &str = "POD_IPS";
 /// Environment variable of the redirect container: the node's addresses, comma separated (`status.hostIPs`).
 pub const HOST_IPS_ENV: &str = "HOST_IPS";
 
+/// Where the redirect container leaves its last word for the kubelet, which shows it as the container's
+/// `state.terminated.message`.
+pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
+/// Beginning of the redirect container's last word if it has closed the namespace and found redirects of other
+/// tables there: `foreign redirect: <family> <table> <chain> <priority> (before|after Postern's)`, several of them
+/// parted by `; `, one line of printable ASCII, at most [`FOREIGN_REDIRECT_LIMIT`] bytes.
+pub const FOREIGN_REDIRECT_MESSAGE: &str = "foreign redirect: ";
+/// See [`FOREIGN_REDIRECT_MESSAGE`].
+pub const FOREIGN_REDIRECT_LIMIT: usize = 1024;
+
 /// Name of the lock's Secret, in the lock's namespace.
 pub fn secret_name(trust: &str) -> String {
     format!("postern-{trust}")

@@ -1,5 +1,7 @@
 //! Redirects of other tables, which may compete with ours. Pure.
 
+use std::fmt;
+
 use netlink_packet_core::{DefaultNla, Nla as _};
 use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::{
@@ -7,7 +9,10 @@ use netlink_packet_netfilter::nftables::{
     InetHookNumber, ListAttribute, RuleAttribute, VerdictAttribute,
 };
 
+use postern_config::layout::{FOREIGN_REDIRECT_LIMIT, FOREIGN_REDIRECT_MESSAGE};
+
 use super::compare::Found;
+use super::ruleset::{BEFORE_DESTINATION_NAT, DESTINATION_NAT_HOOK};
 
 /// A chain that packets from outside pass and that sends connections elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +23,35 @@ pub(super) struct ForeignRedirect {
     pub(super) table: String,
     /// The chain that holds the rule.
     pub(super) chain: String,
+    /// Priority of the base chain that leads there.
+    pub(super) priority: i32,
+    /// Whether that base chain is of type `nat`.
+    pub(super) nat: bool,
+}
+
+impl ForeignRedirect {
+    /// Whether its chain may see a connection before ours does. Any but a NAT chain stands beside the kernel's
+    /// NAT as a whole, ours included.
+    pub(super) fn comes_first(&self) -> bool {
+        self.priority <= if self.nat { BEFORE_DESTINATION_NAT } else { DESTINATION_NAT_HOOK }
+    }
+}
+
+impl fmt::Display for ForeignRedirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = if self.comes_first() { "before" } else { "after" };
+        let Self { family, table, chain, priority, .. } = self;
+        write!(f, "{family} {table} {chain} {priority} ({order} Postern's)")
+    }
+}
+
+/// The line that tells the operator, by way of the kubelet. Names of tables and chains may be anything, so what
+/// is not printable is replaced.
+pub(super) fn last_word(redirects: &[ForeignRedirect]) -> String {
+    let redirects: Vec<_> = redirects.iter().map(ToString::to_string).collect();
+    let line = format!("{FOREIGN_REDIRECT_MESSAGE}{}", redirects.join("; "));
+    let printable = |letter: char| if matches!(letter, ' '..='~') { letter } else { '?' };
+    line.chars().map(printable).take(FOREIGN_REDIRECT_LIMIT).collect()
 }
 
 /// The redirects that start at a prerouting hook, in tables other than `inet <ours>`.
@@ -25,20 +59,25 @@ pub(super) fn redirects(found: &Found, ours: &str) -> Vec<ForeignRedirect> {
     let mut redirects = Vec::new();
     for (family, chain) in &found.chains {
         let Some(family_name) = name_of(*family) else { continue };
-        let (mut table, mut name, mut prerouting) = (None, None, false);
+        let (mut table, mut name, mut prerouting, mut nat) = (None, None, None, false);
         for attribute in &chain.attributes {
             match attribute {
                 ChainAttribute::Table(text) => table = Some(text.as_str()),
                 ChainAttribute::Name(text) => name = Some(text.as_str()),
                 ChainAttribute::Hook(hook) => {
-                    prerouting = hook.contains(&Hook::Number(HookNumber::Inet(InetHookNumber::PreRouting)));
+                    let here = hook.contains(&Hook::Number(HookNumber::Inet(InetHookNumber::PreRouting)));
+                    prerouting = hook.iter().filter(|_| here).find_map(|part| match part {
+                        Hook::Priority(priority) => Some(priority.cast_signed()),
+                        _ => None,
+                    });
                 }
+                ChainAttribute::Type(text) => nat = text == "nat",
                 _ => {}
             }
         }
-        let (Some(table), Some(name)) = (table, name) else { continue };
+        let (Some(table), Some(name), Some(priority)) = (table, name, prerouting) else { continue };
         let is_ours = *family == NetfilterProtoFamily::Inet && table == ours;
-        if !prerouting || is_ours {
+        if is_ours {
             continue;
         }
         let reached = reachable(found, *family, table, name);
@@ -49,6 +88,8 @@ pub(super) fn redirects(found: &Found, ours: &str) -> Vec<ForeignRedirect> {
             family: family_name,
             table: table.to_owned(),
             chain: chain.to_owned(),
+            priority,
+            nat,
         }));
     }
     redirects
@@ -153,4 +194,42 @@ fn value(attributes: &[DefaultNla], kind: u16) -> Option<Vec<u8>> {
     let mut bytes = vec![0; attribute.value_len()];
     attribute.emit_value(&mut bytes);
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn foreign(table: &str, priority: i32, nat: bool) -> ForeignRedirect {
+        let (table, chain) = (table.to_owned(), "PREROUTING".to_owned());
+        ForeignRedirect { family: "ip", table, chain, priority, nat }
+    }
+
+    #[test]
+    fn only_what_certainly_comes_later_is_said_to() {
+        for (priority, nat, first) in [
+            (-100, true, false),
+            (-109, true, false),
+            (-110, true, true),
+            (-150, true, true),
+            (-99, false, false),
+            (-100, false, true),
+            (-105, false, true),
+        ] {
+            assert_eq!(foreign("mesh", priority, nat).comes_first(), first, "{priority} {nat}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_is_one_bounded_line_of_printable_ascii() {
+        assert_eq!(
+            last_word(&[foreign("nat", -100, true), foreign("mesh", -150, false)]),
+            "foreign redirect: ip nat PREROUTING -100 (after Postern's); ip mesh PREROUTING -150 (before Postern's)"
+        );
+        assert_eq!(
+            last_word(&[foreign("a\nb\u{1b}é", 0, true)]),
+            "foreign redirect: ip a?b?? PREROUTING 0 (after Postern's)"
+        );
+        assert_eq!(last_word(&[foreign(&"é".repeat(2000), 0, true)]).len(), FOREIGN_REDIRECT_LIMIT);
+    }
 }

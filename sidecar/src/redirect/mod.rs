@@ -13,10 +13,13 @@ mod namespace;
 mod netlink;
 mod ruleset;
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::Path;
 
-use postern_config::layout::{HOST_IPS_ENV, INBOUND_PORT, POD_IPS_ENV};
+use postern_config::layout::{HOST_IPS_ENV, INBOUND_PORT, POD_IPS_ENV, TERMINATION_MESSAGE_PATH};
 
+use foreign::ForeignRedirect;
 pub use namespace::NamespaceRefusal;
 
 use crate::own_addresses::Snapshot;
@@ -78,7 +81,7 @@ pub enum RedirectError {
 /// and [`HOST_IPS_ENV`] prove that the namespace is a pod's own.
 ///
 /// What was done is logged as JSON on standard output; so is a redirect of another table, as a warning, since
-/// it may compete with this one.
+/// it competes with this one. The operator learns of it from the termination message, and makes it a condition.
 ///
 /// # Errors
 /// [`RedirectError`]; nothing was changed, except for [`RedirectError::Differs`] and [`RedirectError::Read`].
@@ -90,37 +93,72 @@ pub fn run(env: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
         .with_span_list(false)
         .with_writer(io::stdout)
         .finish();
-    tracing::subscriber::with_default(log, || guard(env))
+    tracing::subscriber::with_default(log, || {
+        tell(&guard(env)?, Path::new(TERMINATION_MESSAGE_PATH));
+        Ok(())
+    })
 }
 
-fn guard(env: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
+/// The redirects of others that are there beside ours.
+fn guard(env: impl Fn(&str) -> Option<String>) -> Result<Vec<ForeignRedirect>, RedirectError> {
     let own = Snapshot::read().map_err(RedirectError::Addresses)?;
     namespace::check(env(POD_IPS_ENV).as_deref(), env(HOST_IPS_ENV).as_deref(), &own)?;
     close(&ruleset::guard())
 }
 
-fn close(ruleset: &ruleset::Ruleset) -> Result<(), RedirectError> {
+fn close(ruleset: &ruleset::Ruleset) -> Result<Vec<ForeignRedirect>, RedirectError> {
     let kernel = netlink::Kernel::open()?;
     kernel.write(&message::transaction(ruleset))?;
     let found = kernel.read()?;
     if let Some(difference) = compare::difference(ruleset, &found) {
         return Err(RedirectError::Differs { object: difference.object, how: difference.how });
     }
-    for redirect in foreign::redirects(&found, ruleset.table) {
-        tracing::warn!(
-            family = redirect.family,
-            table = redirect.table,
-            chain = redirect.chain,
-            "another table redirects inbound connections too; Postern's redirect comes first, so that one no \
-             longer sees them: leave one of the two out of this pod"
-        );
-    }
     tracing::info!(
         table = ruleset.table,
         inbound_port = INBOUND_PORT,
         "the network namespace is closed: inbound TCP goes to the sidecar, everything else is dropped"
     );
-    Ok(())
+    Ok(foreign::redirects(&found, ruleset.table))
+}
+
+/// Warns of the redirects of others, in the log and in the termination message: a file that the kubelet has made
+/// and mounted, which stays writable under a read-only root.
+fn tell(redirects: &[ForeignRedirect], termination_message: &Path) {
+    for redirect in redirects {
+        let ForeignRedirect { family, table, chain, priority, .. } = redirect;
+        if redirect.comes_first() {
+            tracing::warn!(
+                family,
+                table,
+                chain,
+                priority,
+                "another table redirects inbound connections, perhaps before Postern does; what it takes doesn't \
+                 reach the sidecar and is dropped: exclude this pod from that redirect, then replace the pod"
+            );
+        } else {
+            tracing::warn!(
+                family,
+                table,
+                chain,
+                priority,
+                "another table redirects inbound connections too; Postern's redirect comes first, so that one no \
+                 longer sees them: exclude this pod from that redirect, then replace the pod"
+            );
+        }
+    }
+    if redirects.is_empty() {
+        return;
+    }
+    let file = OpenOptions::new().write(true).truncate(true).open(termination_message);
+    let written = file.and_then(|mut file| file.write_all(foreign::last_word(redirects).as_bytes()));
+    if let Err(error) = written {
+        tracing::warn!(
+            file = %termination_message.display(),
+            %error,
+            "the termination message cannot be written, so the redirects of other tables are said here alone, and \
+             not in the status of the BackendTrust"
+        );
+    }
 }
 
 #[cfg(test)]

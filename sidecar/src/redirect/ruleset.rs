@@ -18,7 +18,10 @@ const DIRECT_PORTS: [(u16, &str); 3] =
 
 /// Before `dstnat` (−100), at which other meshes redirect: of the NAT chains of a hook, the first to rewrite
 /// a connection wins.
-const BEFORE_DESTINATION_NAT: i32 = -110;
+pub(super) const BEFORE_DESTINATION_NAT: i32 = -110;
+/// `NF_IP_PRI_NAT_DST`, at which the kernel passes a packet through all NAT chains of a hook, whatever their
+/// own priorities: those only order them among each other.
+pub(super) const DESTINATION_NAT_HOOK: i32 = -100;
 /// `NF_IP_PRI_FILTER`.
 const FILTER: i32 = 0;
 

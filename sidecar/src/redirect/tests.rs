@@ -26,7 +26,7 @@ fn closed_pair(test: &str) -> Option<Pair> {
 }
 
 fn close(pair: &Pair) -> Result<(), RedirectError> {
-    pair.pod.run(|| guard(pod_environment))
+    pair.pod.run(|| guard(pod_environment)).map(drop)
 }
 
 /// The name of the test that this stands in, as the test harness knows it.

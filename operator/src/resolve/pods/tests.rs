@@ -28,6 +28,7 @@ fn pod() -> PodFacts {
         mirror: false,
         windows: false,
         config_annotation: None,
+        foreign_redirect: None,
         loaded: Some(loaded(Some("sha256:new"), None)),
     }
 }

@@ -8,7 +8,7 @@ use super::super::foreign::{ForeignRedirect, redirects};
 use super::super::message::transaction;
 use super::super::netlink::Kernel;
 use super::super::ruleset::{self, Chain, Rule, Ruleset};
-use super::super::{NamespaceRefusal, RedirectError, guard};
+use super::super::{NamespaceRefusal, RedirectError, guard, tell};
 use super::namespace::{NEIGHBOUR_V4, POD_V4, Pair};
 use super::{close, closed_pair, test_name};
 
@@ -109,9 +109,32 @@ fn redirects_of_others_are_found_and_do_not_fail_the_run() {
     assert_eq!(foreign(), [], "a redirect of the pod's own calls is none of ours");
     mesh.chains[1].rules.push(to_mesh());
     write(&pair, &mesh);
-    let expected = ForeignRedirect { family: "inet", table: "mesh".to_owned(), chain: "inbound".to_owned() };
-    assert_eq!(foreign(), [expected]);
+    let (table, chain) = ("mesh".to_owned(), "inbound".to_owned());
+    let expected = ForeignRedirect { family: "inet", table, chain, priority: -100, nat: true };
+    assert_eq!(foreign(), [expected.clone()]);
+    assert_eq!(pair.pod.run(|| guard(super::pod_environment)).unwrap(), [expected]);
+    mesh.chains[1].priority = -120;
+    write(&pair, &mesh);
+    assert!(foreign()[0].comes_first());
     close(&pair).unwrap();
+}
+
+#[test]
+fn redirects_of_others_become_the_termination_message() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("termination-log");
+    let (table, chain) = ("mesh".to_owned(), "inbound".to_owned());
+    let found = [ForeignRedirect { family: "inet", table, chain, priority: -100, nat: true }];
+    tell(&found, &path);
+    assert!(!path.exists(), "a file that the kubelet has not mounted is not made");
+    std::fs::write(&path, "").unwrap();
+    tell(&[], &path);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    tell(&found, &path);
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "foreign redirect: inet mesh inbound -100 (after Postern's)"
+    );
 }
 
 #[test]
