@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::Pod;
-use postern_echo::attempt::{Attempt, Made, Payload};
+use postern_echo::attempt::{Attempt, Made, Outcome, Payload};
 use postern_echo::serve::Seen;
 use serde_json::{Value, json};
 
 use crate::attacker::{self, Vantage};
 use crate::cluster::{Cluster, addresses};
 use crate::run::{Test, random_name};
+use crate::wait;
 
 /// Image of the gateway.
 pub const IMAGE: &str = "postern.dev/test-nginx:dev";
@@ -229,9 +230,23 @@ impl Gateway {
         attacker::call(&test.cluster, Vantage::Pod, &[attempt]).await.remove(0)
     }
 
+    /// The same, until somebody behind the gateway has answered: a Service leads to its new pod after a moment.
+    pub async fn answered(&self, test: &Test, attempt: Attempt) -> Made {
+        wait::until("an answer from behind the gateway", 20, async || {
+            let made = self.call(test, attempt.clone()).await;
+            let answered = match &made.outcome {
+                Outcome::Http { status, .. } => ![502, 504].contains(status),
+                Outcome::Bytes { .. } => true,
+                _ => false,
+            };
+            if answered { Ok(made) } else { Err(format!("{:?}", made.outcome)) }
+        })
+        .await
+    }
+
     /// A GET that must come through; what the application saw.
     pub async fn seen(&self, test: &Test, path: &str) -> Seen {
-        seen(&self.call(test, self.get(path)).await)
+        seen(&self.answered(test, self.get(path)).await)
     }
 
     /// Lets the kubelet look at the mounted keys now, as its owner may.
@@ -244,15 +259,15 @@ impl Gateway {
 
 /// What the application saw, from its own answer.
 pub fn seen(made: &Made) -> Seen {
-    let postern_echo::attempt::Outcome::Http { status: 200, body, .. } = &made.outcome else {
+    let Outcome::Http { status: 200, body, .. } = &made.outcome else {
         panic!("the call did not come through: {:?}", made.outcome);
     };
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{body:?} is not the echo's answer: {error}"))
 }
 
 /// The problem document (RFC 9457) of an answer, if it holds one.
-pub fn problem(outcome: &postern_echo::attempt::Outcome) -> Option<Value> {
-    let postern_echo::attempt::Outcome::Http { headers, body, .. } = outcome else { return None };
+pub fn problem(outcome: &Outcome) -> Option<Value> {
+    let Outcome::Http { headers, body, .. } = outcome else { return None };
     let type_ = headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
     (type_ == Some("application/problem+json")).then(|| serde_json::from_str(body).ok()).flatten()
 }

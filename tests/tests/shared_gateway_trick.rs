@@ -3,7 +3,7 @@
 use postern_tests::gateway::{self, Forward, output_name};
 use postern_tests::scene::{NAME, Scene};
 use postern_tests::workload::{Echo, SERVICE_HTTP};
-use postern_tests::{Sharing, attack, install, lock, run, scene, wait};
+use postern_tests::{Sharing, attack, install, lock, run, scene};
 
 #[test]
 fn the_key_of_one_route_does_not_open_another_backend() {
@@ -35,15 +35,7 @@ fn the_key_of_one_route_does_not_open_another_backend() {
         lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
         let target = victim.target(&test.cluster).await;
         let before = target.hits(&test.cluster).await;
-        // The victim's Service leads to its new pod after a moment.
-        let made = wait::until("an answer from the victim's pod", 20, async || {
-            let made = gateway.call(test, gateway.get("/trick/")).await;
-            match made.outcome.status() {
-                None | Some(502 | 504) => Err(format!("{:?}", made.outcome)),
-                Some(_) => Ok(made),
-            }
-        })
-        .await;
+        let made = gateway.answered(test, gateway.get("/trick/")).await;
         assert_eq!(made.outcome.status(), Some(403), "{:?}", made.outcome);
         assert_eq!(problem_code(&made.outcome).as_deref(), Some("NoRoute"), "{:?}", made.outcome);
         let made = gateway.call(test, gateway.get("/plain/")).await;

@@ -26,7 +26,7 @@ fn and_no_other_way() {
         let scene = Scene { echo, target };
         let forwards = [Forward::Stream { route: (test.namespace.clone(), NAME.to_owned()) }];
         let gateway = gateway::start(test, install::EDGE, &forwards).await;
-        let made = gateway.call(test, gateway.bytes("hello\n")).await;
+        let made = gateway.answered(test, gateway.bytes("hello\n")).await;
         let Outcome::Bytes { text } = &made.outcome else { panic!("{:?}", made.outcome) };
         assert!(text.starts_with(GREETING), "{text:?}");
         let without_key = Attack::https("TLS without a certificate", scene.target.address(), TCP, None);

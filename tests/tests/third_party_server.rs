@@ -49,7 +49,7 @@ fn is_guarded_all_the_same() {
         assert!(attack::is_refusal(&tried[0].made.outcome), "{tried:?}");
         let forwards = [Forward::all(&test.namespace, NAME)];
         let gateway = gateway::start(test, install::EDGE, &forwards).await;
-        let made = gateway.call(test, gateway.get("/?through=the-gateway")).await;
+        let made = gateway.answered(test, gateway.get("/?through=the-gateway")).await;
         let Outcome::Http { status: 200, body, .. } = &made.outcome else { panic!("{:?}", made.outcome) };
         assert!(body.contains("These are the orders"), "{body}");
         let log = requests(test, "after").await;
