@@ -111,7 +111,7 @@ fn redirects_of_others_are_found_and_do_not_fail_the_run() {
     write(&pair, &mesh);
     let (table, chain) = ("mesh".to_owned(), "inbound".to_owned());
     let expected = ForeignRedirect { family: "inet", table, chain, priority: -100, nat: true };
-    assert_eq!(foreign(), [expected.clone()]);
+    assert_eq!(foreign(), std::slice::from_ref(&expected));
     assert_eq!(pair.pod.run(|| guard(super::pod_environment)).unwrap(), [expected]);
     mesh.chains[1].priority = -120;
     write(&pair, &mesh);
