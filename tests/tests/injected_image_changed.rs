@@ -27,12 +27,12 @@ fn the_sidecars_image_stays() {
             let message = patch(image).await.expect_err(container);
             assert!(message.contains("postern"), "{message}");
         }
-        // The application's own image is its owner's, who may change it as before.
+        // The application's own image is its owner's, who may change it as before. (Only tried, since
+        // the container would be started anew.)
         let own = json!({"spec": {"containers": [{"name": "echo", "image": format!("{ECHO_IMAGE}-other")}]}});
-        patch(own).await.expect("the application's image");
-        patch(json!({"spec": {"containers": [{"name": "echo", "image": ECHO_IMAGE}]}}))
-            .await
-            .expect("and back");
+        let tried =
+            api.patch(&scene.target.pod, &PatchParams::default().dry_run(), &Patch::Strategic(own)).await;
+        tried.expect("the application's image");
 
         for (what, container) in [
             ("the sidecar's user", json!({"securityContext": {"runAsUser": SIDECAR_UID}})),
