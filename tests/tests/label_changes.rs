@@ -25,10 +25,15 @@ fn open_nothing() {
         let other = json!({"metadata": {"labels": {"tier": "back"}, "annotations": {"a": "b"}}});
         test.cluster.try_patch::<Pod>(namespace, name, other).await.expect("another label");
 
-        // A guarded pod that is given other labels is still guarded.
+        // A guarded pod that is given other labels is still guarded, and does not come back: who knows what was done
+        // to it in between.
+        let (namespace, name) = (&test.namespace, &scene.target.pod);
         let leave = json!({"metadata": {"labels": {"app": "elsewhere"}}});
-        if test.cluster.try_patch::<Pod>(&test.namespace, &scene.target.pod, leave).await.is_ok() {
-            scene.refuses(test).await;
-        }
+        test.cluster.try_patch::<Pod>(namespace, name, leave).await.expect("a guarded pod may leave");
+        scene.refuses(test).await;
+        let back = json!({"metadata": {"labels": {"app": NAME}}});
+        let refused = test.cluster.try_patch::<Pod>(namespace, name, back).await;
+        let message = refused.expect_err("pods come under a lock when they are created, and only then");
+        assert!(message.contains("created"), "{message}");
     });
 }
