@@ -25,6 +25,7 @@ mod job_completes;
 mod label_changes;
 mod leader_failover;
 mod leaf_rotation_under_load;
+mod lifecycle_hooks;
 mod operator_down;
 mod paths_outside_rules;
 mod pod_restarted_in_place;

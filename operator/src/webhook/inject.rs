@@ -167,12 +167,15 @@ fn rewrite_probes(
     previous: Option<&PodRecord>,
     record: &mut PodRecord,
 ) -> Result<(), (String, probes::ReservedPort)> {
+    // Kubernetes' default is 30 s.
+    let grace = spec.termination_grace_period_seconds.unwrap_or(30);
+    let grace = u32::try_from(grace).unwrap_or_default();
     for typed in lasting(spec) {
         for field in ["containers", "initContainers"] {
             let all = pod.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut);
             let found = all.into_iter().flatten().find(|container| name(container) == typed.name);
             if let Some(container) = found {
-                probes::rewrite(container, typed, previous, record)
+                probes::rewrite(container, typed, grace, previous, record)
                     .map_err(|error| (typed.name.clone(), error))?;
                 break;
             }

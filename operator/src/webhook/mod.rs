@@ -2,7 +2,7 @@
 //!
 //! * [`select`]: which lock guards a pod.
 //! * [`inject`]: the pod as it is to be; pure.
-//! * [`probes`]: the application's probes, led through the sidecar; pure.
+//! * [`probes`]: the application's probes and lifecycle hooks, led through the sidecar; pure.
 //! * [`review`]: from request to answer.
 //! * [`server`]: TLS and HTTP.
 //!
@@ -33,10 +33,10 @@ pub enum Refusal {
         /// What, and what to do.
         cause: Forbidden,
     },
-    /// A probe calls one of Postern's own ports, and no record of the operator's says what it stood for.
+    /// A probe or hook calls one of Postern's own ports, and no record of the operator's says what it stood for.
     #[error(
         "BackendTrust {namespace}/{trust} selects this pod, but the {probe} of container {container} calls a \
-         port that is Postern's own; if the pod was copied from a running one, write the application's own probe"
+         port that is Postern's own; if the pod was copied from a running one, write the one that the application has"
     )]
     ReservedPort {
         /// The lock's namespace.
@@ -45,7 +45,7 @@ pub enum Refusal {
         trust: String,
         /// The container.
         container: String,
-        /// `livenessProbe`, `readinessProbe` or `startupProbe`.
+        /// Which: `livenessProbe`, `preStop hook`.
         probe: &'static str,
     },
     /// Not a pod.

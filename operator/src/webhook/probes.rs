@@ -1,14 +1,17 @@
-//! The application's probes, led through the sidecar: the kubelet calls a path on the probe port, the sidecar
-//! does what the probe declared.
+//! The application's probes and HTTP lifecycle hooks, led through the sidecar: the kubelet calls a path on the
+//! probe port, the sidecar does what the probe or hook declared.
 //!
-//! `exec` probes run inside the container and stay. So do probes with a `host`: they leave from the node to
-//! another place than the pod, and the redirect never sees them.
+//! `exec` runs inside the container and stays; `sleep` too. So does what names a `host`: it leaves from the node to
+//! another place than the pod, and the redirect never sees it. So does a hook by `tcpSocket`, which the kubelet
+//! refuses to run.
 
-use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe as KubeletProbe};
+use k8s_openapi::api::core::v1::{
+    Container, GRPCAction, HTTPGetAction, LifecycleHandler, Probe as KubeletProbe, TCPSocketAction,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use postern_config::layout;
 use postern_config::policy::PortRef;
-use postern_config::record::{PodRecord, Probe, ProbeAction, ProbeKind};
+use postern_config::record::{POST_START_LIMIT, PodRecord, Probe, ProbeAction, ProbeKind};
 use serde_json::{Value, json};
 
 /// A probe that calls a port of Postern's own without a record of what it stood for; the name of its field.
@@ -26,37 +29,100 @@ enum Fate {
     Moved(ProbeAction),
 }
 
-/// Rewrites the probes of one container in place and adds them to `record`.
+/// A probe or hook, as far as it leaves the kubelet.
+#[derive(Clone, Copy, Default)]
+struct Handler<'a> {
+    http_get: Option<&'a HTTPGetAction>,
+    tcp_socket: Option<&'a TCPSocketAction>,
+    grpc: Option<&'a GRPCAction>,
+}
+
+impl<'a> Handler<'a> {
+    fn of_probe(probe: &'a KubeletProbe) -> Self {
+        Self {
+            http_get: probe.http_get.as_ref(),
+            tcp_socket: probe.tcp_socket.as_ref(),
+            grpc: probe.grpc.as_ref(),
+        }
+    }
+
+    fn of_hook(hook: &'a LifecycleHandler) -> Self {
+        Self { http_get: hook.http_get.as_ref(), ..Self::default() }
+    }
+}
+
+/// One probe or hook of a container.
+struct Declared<'a> {
+    /// Its field, for messages.
+    field: &'static str,
+    /// Where it lies in the container, as a JSON pointer.
+    pointer: &'static str,
+    kind: ProbeKind,
+    handler: Handler<'a>,
+    timeout_seconds: u32,
+}
+
+/// `grace`: the pod's `terminationGracePeriodSeconds`.
+fn declared(container: &Container, grace: u32) -> impl Iterator<Item = Declared<'_>> {
+    let probes = [
+        ("livenessProbe", "/livenessProbe", ProbeKind::Liveness, &container.liveness_probe),
+        ("readinessProbe", "/readinessProbe", ProbeKind::Readiness, &container.readiness_probe),
+        ("startupProbe", "/startupProbe", ProbeKind::Startup, &container.startup_probe),
+    ];
+    let probes = probes.into_iter().filter_map(|(field, pointer, kind, probe)| {
+        let probe = probe.as_ref()?;
+        let timeout_seconds = probe.timeout_seconds.and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1);
+        Some(Declared { field, pointer, kind, handler: Handler::of_probe(probe), timeout_seconds })
+    });
+    let lifecycle = container.lifecycle.as_ref();
+    let hooks = [
+        (
+            "postStart hook",
+            "/lifecycle/postStart",
+            ProbeKind::PostStart,
+            lifecycle.and_then(|hooks| hooks.post_start.as_ref()),
+            POST_START_LIMIT,
+        ),
+        (
+            "preStop hook",
+            "/lifecycle/preStop",
+            ProbeKind::PreStop,
+            lifecycle.and_then(|hooks| hooks.pre_stop.as_ref()),
+            grace.max(1),
+        ),
+    ];
+    probes.chain(hooks.into_iter().filter_map(|(field, pointer, kind, hook, timeout_seconds)| {
+        let handler = Handler::of_hook(hook?);
+        Some(Declared { field, pointer, kind, handler, timeout_seconds })
+    }))
+}
+
+/// Rewrites the probes and hooks of one container in place and adds them to `record`.
 ///
 /// * `typed`: the container, as `container` reads.
+/// * `grace`: the pod's `terminationGracePeriodSeconds`, which a `preStop` hook may take.
 /// * `previous`: the record of an earlier run for this very pod, verified. `record.token` is its token.
 ///
 /// # Errors
-/// If a probe calls a port of Postern's own and `previous` doesn't tell what it stood for.
+/// If a probe or hook calls a port of Postern's own and `previous` doesn't tell what it stood for.
 pub fn rewrite(
     container: &mut Value,
     typed: &Container,
+    grace: u32,
     previous: Option<&PodRecord>,
     record: &mut PodRecord,
 ) -> Result<(), ReservedPort> {
-    for (field, kind, probe) in [
-        ("livenessProbe", ProbeKind::Liveness, &typed.liveness_probe),
-        ("readinessProbe", ProbeKind::Readiness, &typed.readiness_probe),
-        ("startupProbe", ProbeKind::Startup, &typed.startup_probe),
-    ] {
-        let Some(probe) = probe else { continue };
-        let fate = judge(typed, kind, probe, previous, record).ok_or(ReservedPort(field))?;
+    for Declared { field, pointer, kind, handler, timeout_seconds } in declared(typed, grace) {
+        let fate = judge(typed, kind, handler, previous, record).ok_or(ReservedPort(field))?;
         let path = record.probe_path(&typed.name, kind);
         if let Fate::Moves(_) = fate
-            && let Some(handler) = container.get_mut(field).and_then(Value::as_object_mut)
+            && let Some(written) = container.pointer_mut(pointer).and_then(Value::as_object_mut)
         {
-            handler.retain(|key, _| !["httpGet", "tcpSocket", "grpc"].contains(&key.as_str()));
+            written.retain(|key, _| !["httpGet", "tcpSocket", "grpc"].contains(&key.as_str()));
             let ours = json!({"path": path, "port": layout::PROBE_PORT, "scheme": "HTTP"});
-            handler.insert("httpGet".to_owned(), ours);
+            written.insert("httpGet".to_owned(), ours);
         }
         if let Fate::Moves(action) | Fate::Moved(action) = fate {
-            let timeout_seconds =
-                probe.timeout_seconds.and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1);
             record.probes.push(Probe { container: typed.name.clone(), kind, action, timeout_seconds });
         }
     }
@@ -67,16 +133,16 @@ pub fn rewrite(
 fn judge(
     container: &Container,
     kind: ProbeKind,
-    probe: &KubeletProbe,
+    handler: Handler<'_>,
     previous: Option<&PodRecord>,
     record: &PodRecord,
 ) -> Option<Fate> {
-    let (port, host, action) = if let Some(get) = &probe.http_get {
+    let (port, host, action) = if let Some(get) = handler.http_get {
         (get.port.clone(), &get.host, http_get(container, get, record))
-    } else if let Some(socket) = &probe.tcp_socket {
+    } else if let Some(socket) = handler.tcp_socket {
         let port = port_ref(container, &socket.port, record);
         (socket.port.clone(), &socket.host, port.map(|port| ProbeAction::TCPSocket { port, host: None }))
-    } else if let Some(grpc) = &probe.grpc {
+    } else if let Some(grpc) = handler.grpc {
         let service = grpc.service.clone().filter(|service| !service.is_empty());
         let action = u16::try_from(grpc.port).ok().map(|port| ProbeAction::GRPC { port, service });
         (IntOrString::Int(grpc.port), &None, action)
@@ -88,7 +154,7 @@ fn judge(
     }
     if own_port(&port) {
         let ours = IntOrString::Int(i32::from(layout::PROBE_PORT));
-        let path = probe.http_get.as_ref().filter(|get| get.port == ours).and_then(|get| get.path.as_deref());
+        let path = handler.http_get.filter(|get| get.port == ours).and_then(|get| get.path.as_deref());
         let known =
             previous.filter(|record| path == Some(record.probe_path(&container.name, kind).as_str()))?;
         let same = |entry: &&Probe| entry.container == container.name && entry.kind == kind;

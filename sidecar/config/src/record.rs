@@ -29,21 +29,25 @@ pub struct PodRecord {
     pub probes: Vec<Probe>,
 }
 
-/// One rewritten probe: the kubelet calls [`PodRecord::probe_path`], the sidecar does `action`.
+/// One rewritten probe or lifecycle hook: the kubelet calls [`PodRecord::probe_path`], the sidecar does `action`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Probe {
     /// Name of the container that declares it.
     pub container: String,
-    /// Which of its probes.
+    /// Which of its probes or hooks.
     pub kind: ProbeKind,
     /// What the sidecar does in the kubelet's stead.
     pub action: ProbeAction,
-    /// `timeoutSeconds` of the probe (Kubernetes' default is 1).
+    /// `timeoutSeconds` of the probe (Kubernetes' default is 1). A hook has none of its own: the pod's
+    /// `terminationGracePeriodSeconds` for `preStop`, [`POST_START_LIMIT`] for `postStart`.
     pub timeout_seconds: u32,
 }
 
-/// Which probe of a container.
+/// How many seconds a `postStart` hook may take. Kubernetes sets no limit; the sidecar has to.
+pub const POST_START_LIMIT: u32 = 3600;
+
+/// Which probe or lifecycle hook of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeKind {
@@ -53,15 +57,30 @@ pub enum ProbeKind {
     Readiness,
     /// `startupProbe`.
     Startup,
+    /// `lifecycle.postStart`.
+    PostStart,
+    /// `lifecycle.preStop`.
+    PreStop,
 }
 
 impl ProbeKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Liveness, Self::Readiness, Self::Startup, Self::PostStart, Self::PreStop];
+
+    /// Whether it is a lifecycle hook: the kubelet takes any HTTP answer for success then, whatever its status.
+    pub const fn is_hook(self) -> bool {
+        matches!(self, Self::PostStart | Self::PreStop)
+    }
+
     /// As in the probe's path.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Liveness => "liveness",
             Self::Readiness => "readiness",
             Self::Startup => "startup",
+            Self::PostStart => "poststart",
+            Self::PreStop => "prestop",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `httpGet`, as the kubelet does it.
 //!
 //! A status of 200–399 is success. Redirects are followed while they stay on the same host, at most ten; one
-//! that leaves it is success. HTTP/1.1, one connection per request.
+//! that leaves it is success. HTTP/1.1, one connection per request. Of a lifecycle hook the kubelet demands an
+//! answer, of whatever status.
 
 use std::net::SocketAddr;
 
@@ -41,6 +42,8 @@ pub(super) struct Get<'a> {
     pub(super) headers: &'a [(String, String)],
     /// Unless the headers say otherwise.
     pub(super) user_agent: &'a HeaderValue,
+    /// Whether every status is success.
+    pub(super) any_status: bool,
     /// For `https`.
     pub(super) tls: &'a TlsConnector,
 }
@@ -65,7 +68,7 @@ impl Get<'_> {
         for _ in 0..REDIRECT_LIMIT {
             let response = self.exchange(stream, &place, &headers).await?;
             let Some(next) = redirect(&place, &response)? else {
-                return judge(response).await;
+                return judge(response, self.any_status).await;
             };
             stream = connect(&[next.address]).await?.0;
             place = next;
@@ -204,7 +207,7 @@ fn redirect<T>(from: &Place, response: &Response<T>) -> Result<Option<Place>, Pr
     }))
 }
 
-async fn judge(response: Response<Answer>) -> Result<(), ProbeFailure> {
+async fn judge(response: Response<Answer>, any_status: bool) -> Result<(), ProbeFailure> {
     let status = response.status();
     let mut answer = response.into_body();
     let mut read = 0;
@@ -213,5 +216,9 @@ async fn judge(response: Response<Answer>) -> Result<(), ProbeFailure> {
         let Some(frame) = answer.body.frame().await else { break };
         read += frame?.data_ref().map_or(0, Bytes::len);
     }
-    if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(ProbeFailure::Status(status.as_u16())) }
+    if any_status || (200..400).contains(&status.as_u16()) {
+        Ok(())
+    } else {
+        Err(ProbeFailure::Status(status.as_u16()))
+    }
 }

@@ -1,8 +1,8 @@
 //! The probe port: the sidecar's own health, and the application's probes in the kubelet's stead.
 //!
-//! The kubelet has no key, so injection points its probes at this port. Each path stands for one recorded
-//! probe and does exactly that one; it holds a token that nobody else knows. Plain HTTP/1.1, one request per
-//! connection.
+//! The kubelet has no key, so injection points its probes and HTTP lifecycle hooks at this port. Each path stands
+//! for one recorded probe or hook and does exactly that one; it holds a token that nobody else knows. Plain
+//! HTTP/1.1, one request per connection.
 
 mod grpc;
 mod http_get;
@@ -28,6 +28,9 @@ use crate::own_addresses::OwnAddresses;
 /// Why a probe did not succeed. Told to whoever knows the probe's path, and to the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeFailure {
+    /// There should be a pod record but there is none that can be used.
+    #[error("no usable pod record; see the sidecar's log")]
+    NoRecord,
     /// The record gives the name no number.
     #[error("no container of this pod names a port {0}; correct the probe's port")]
     UnknownPort(String),
@@ -59,7 +62,7 @@ pub enum ProbeFailure {
         cause: io::Error,
     },
     /// No answer in time.
-    #[error("no answer within {}s (the probe's timeoutSeconds)", .0.as_secs())]
+    #[error("no answer within {}s (the probe's timeoutSeconds; for a hook, the pod's grace period)", .0.as_secs())]
     Timeout(Duration),
     /// The probe as recorded is no valid request.
     #[error("the probe is no valid HTTP request: {0}")]
@@ -139,19 +142,22 @@ impl Prober {
             }
         };
         let targets = target::targets(port, host, &self.record, &self.own)?;
-        self.act(&probe.action, &targets, user_agent, limit).await
+        self.act(probe, &targets, user_agent, limit).await
     }
 
     async fn act(
         &self,
-        action: &ProbeAction,
+        probe: &Probe,
         targets: &[SocketAddr],
         user_agent: &HeaderValue,
         limit: Duration,
     ) -> Result<(), ProbeFailure> {
-        match action {
+        match &probe.action {
             ProbeAction::HTTPGet { path, https, headers, .. } => {
-                http_get::Get { path, https: *https, headers, user_agent, tls: &self.tls }.run(targets).await
+                let any_status = probe.kind.is_hook();
+                let get =
+                    http_get::Get { path, https: *https, headers, user_agent, any_status, tls: &self.tls };
+                get.run(targets).await
             }
             ProbeAction::TCPSocket { .. } => target::connect(targets).await.map(|_| ()),
             ProbeAction::GRPC { service, .. } => {

@@ -17,7 +17,7 @@ pub(super) enum Route<'a> {
         token: &'a str,
         /// Name of a container.
         container: &'a str,
-        /// Which of its probes.
+        /// Which of its probes or hooks.
         kind: ProbeKind,
     },
 }
@@ -35,9 +35,7 @@ impl<'a> Route<'a> {
         }
         let mut segments = path.strip_prefix("/probe/")?.split('/');
         let (token, container, kind) = (segments.next()?, segments.next()?, segments.next()?);
-        let kind = [ProbeKind::Liveness, ProbeKind::Readiness, ProbeKind::Startup]
-            .into_iter()
-            .find(|known| known.as_str() == kind)?;
+        let kind = ProbeKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
         segments.next().is_none().then_some(Self::Probe { token, container, kind })
     }
 }
@@ -93,6 +91,8 @@ mod tests {
             (Method::GET, "/readyz".to_owned(), Some(Route::Ready)),
             (Method::GET, record(TOKEN).probe_path("app", ProbeKind::Startup), probe(ProbeKind::Startup)),
             (Method::GET, format!("/probe/{TOKEN}/app/readiness"), probe(ProbeKind::Readiness)),
+            (Method::GET, record(TOKEN).probe_path("app", ProbeKind::PostStart), probe(ProbeKind::PostStart)),
+            (Method::GET, format!("/probe/{TOKEN}/app/prestop"), probe(ProbeKind::PreStop)),
             (Method::POST, format!("/probe/{TOKEN}/app/readiness"), None),
             (Method::HEAD, "/readyz".to_owned(), None),
             (Method::GET, format!("/probe/{TOKEN}/app/readiness/"), None),

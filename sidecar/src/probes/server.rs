@@ -1,7 +1,6 @@
 //! The HTTP server of the probe port.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -128,7 +127,7 @@ impl State {
         let service = service_fn(|request| {
             ticket.seen();
             let state = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(state.answer(&request).await) }
+            async move { state.answer(&request).await }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -149,31 +148,34 @@ impl State {
         Duration::from_secs(seconds.unwrap_or_default().into())
     }
 
-    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let Some(route) = Route::parse(request.method(), request.uri().path()) else { return not_found() };
+    /// An error ends the connection without an answer. That is how a hook fails: the kubelet takes any answer to one
+    /// for success.
+    async fn answer<B>(&self, request: &Request<B>) -> Result<Response<Full<Bytes>>, ProbeFailure> {
+        let Some(route) = Route::parse(request.method(), request.uri().path()) else {
+            return Ok(not_found());
+        };
         let (token, container, kind) = match route {
-            Route::Started => return report(&self.health.started),
-            Route::Ready => return report(&self.health.ready),
+            Route::Started => return Ok(report(&self.health.started)),
+            Route::Ready => return Ok(report(&self.health.ready)),
             Route::Probe { token, container, kind } => (token, container, kind),
         };
         let prober = match &self.probes {
-            Probes::Absent => return not_found(),
+            Probes::Absent => return Ok(not_found()),
+            Probes::Unavailable if kind.is_hook() => return Err(ProbeFailure::NoRecord),
             Probes::Unavailable => {
-                return text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "no usable pod record; see the sidecar's log\n",
-                );
+                return Ok(text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", ProbeFailure::NoRecord)));
             }
             Probes::Recorded(prober) => prober,
         };
-        let Some(probe) = find(prober.record(), token, container, kind) else { return not_found() };
+        let Some(probe) = find(prober.record(), token, container, kind) else { return Ok(not_found()) };
         let kubelet = HeaderValue::from_static("kube-probe");
         let user_agent = request.headers().get(USER_AGENT).unwrap_or(&kubelet);
         let outcome = prober.run(probe, user_agent).await;
         self.note(probe, &outcome);
         match outcome {
-            Ok(()) => text(StatusCode::OK, "ok\n"),
-            Err(failure) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")),
+            Ok(()) => Ok(text(StatusCode::OK, "ok\n")),
+            Err(failure) if kind.is_hook() => Err(failure),
+            Err(failure) => Ok(text(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n"))),
         }
     }
 

@@ -42,15 +42,20 @@ fn record(action: ProbeAction) -> PodRecord {
 
 /// A prober of a pod whose only address is 127.0.0.1, which probes reach by naming it as their host.
 fn prober(action: ProbeAction) -> Prober {
-    Prober::new(record(action), Arc::new(OwnAddresses::fixed(&["127.0.0.1"]))).unwrap()
+    prober_of(record(action))
+}
+
+/// As [`prober`], for any record.
+fn prober_of(record: PodRecord) -> Prober {
+    Prober::new(record, Arc::new(OwnAddresses::fixed(&["127.0.0.1"]))).unwrap()
 }
 
 /// Does `action` at `address`.
 async fn act(action: ProbeAction, address: SocketAddr) -> Result<(), ProbeFailure> {
     let prober = prober(action);
-    let action = &prober.record().probes[0].action;
+    let probe = &prober.record().probes[0];
     let kubelet = HeaderValue::from_static("kube-probe/1.36");
-    tokio::time::timeout(LIMIT, prober.act(action, &[address], &kubelet, LIMIT))
+    tokio::time::timeout(LIMIT, prober.act(probe, &[address], &kubelet, LIMIT))
         .await
         .expect("the probe should have ended")
 }

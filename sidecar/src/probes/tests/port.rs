@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::{Health, ProbeServer, Probes};
 use super::application::Application;
-use super::{LIMIT, TOKEN, prober, record};
+use super::{LIMIT, TOKEN, prober, prober_of, record};
 use crate::readiness::Readiness;
 
 struct Port {
@@ -79,7 +79,10 @@ async fn a_recorded_probe_answers_for_the_application() {
     for (path, expected) in [
         ("/status/200", (200, "ok\n")),
         ("/status/500", (503, "HTTP status 500\n")),
-        ("/slow", (503, "no answer within 1s (the probe's timeoutSeconds)\n")),
+        (
+            "/slow",
+            (503, "no answer within 1s (the probe's timeoutSeconds; for a hook, the pod's grace period)\n"),
+        ),
     ] {
         let action = action(&app, path);
         let path = record(action.clone()).probe_path("app", ProbeKind::Liveness);
@@ -88,6 +91,34 @@ async fn a_recorded_probe_answers_for_the_application() {
     }
     assert_eq!(app.paths(), ["/status/200", "/status/500", "/slow"]);
     assert_eq!(app.headers(0)["user-agent"], "kube-probe/1.36");
+}
+
+/// Status 0 is a connection that ended without an answer.
+#[tokio::test]
+async fn a_hook_fails_by_ending_the_connection_since_the_kubelet_takes_any_answer_for_success() {
+    let app = Application::http().await;
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for kind in [ProbeKind::PostStart, ProbeKind::PreStop] {
+        for (path, port, expected) in [
+            ("/status/200", app.address.port(), 200),
+            // The application was told; what it makes of it is its own affair, as without a lock.
+            ("/status/500", app.address.port(), 200),
+            ("/slow", app.address.port(), 0),
+            ("/status/200", deaf.port(), 0),
+        ] {
+            let mut record = record(action(&app, path));
+            record.probes[0].kind = kind;
+            if let ProbeAction::HTTPGet { port: declared, .. } = &mut record.probes[0].action {
+                *declared = PortRef::Number(port);
+            }
+            let hook = record.probe_path("app", kind);
+            let served = serve(Probes::Recorded(prober_of(record))).await;
+            assert_eq!(served.get(&hook).await.0, expected, "{kind:?} {path} on {port}");
+            assert_eq!(served.get(&format!("/probe/{TOKEN}/app/liveness")).await.0, 404);
+        }
+        let unavailable = serve(Probes::Unavailable).await;
+        assert_eq!(unavailable.get(&format!("/probe/{TOKEN}/app/{}", kind.as_str())).await.0, 0);
+    }
 }
 
 #[tokio::test]
