@@ -38,12 +38,14 @@ lint: prerequisites ## rustfmt and clippy, without a warning
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: generate
-generate: ## write the CRDs, the reference page and the chart's copies from the Rust types
+generate: ## write the CRDs, the reference pages and the chart's copies from the Rust types
 	cargo run --locked --quiet -p postern-crds --bin crdgen
+	cargo run --locked --quiet -p postern-sidecar -- explain >docs/denials.md
 
 .PHONY: check-generated
 check-generated: prerequisites ## fail if `make generate` would change a file
 	cargo run --locked --quiet -p postern-crds --bin crdgen -- --check
+	cargo run --locked --quiet -p postern-sidecar -- explain | diff -u docs/denials.md -
 
 .PHONY: licences
 licences: prerequisites ## check the licences of all dependencies

@@ -8,6 +8,7 @@ use postern_config::signed::VerifyKey;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::{Guard, Options, Ports};
+use crate::authorize::Code;
 use crate::limits::Limits;
 
 /// Stands in front of an application and lets in only the callers that hold a key.
@@ -41,6 +42,8 @@ pub enum Task {
     Guard(Guard, Serving),
     /// Close the network namespace.
     Redirect,
+    /// Say what a code means, or all of them.
+    Explain(Option<Code>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +52,12 @@ enum Command {
     Guard(GuardArgs),
     /// Closes the pod's network namespace and redirects what comes in to the sidecar (needs the capability `NET_ADMIN`).
     Redirect,
+    /// Says what a code in a log line or a problem document means and what to do; without a code, of all of them.
+    Explain {
+        /// Such as `NoRoute`.
+        #[arg(value_parser = |name: &str| Code::named(name).ok_or("there is no such code; leave it out to see all"))]
+        code: Option<Code>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +101,7 @@ impl Cli {
     pub fn task(self) -> Task {
         match (self.command, self.config) {
             (Some(Command::Redirect), _) => Task::Redirect,
+            (Some(Command::Explain { code }), _) => Task::Explain(code),
             (Some(Command::Guard(args)), _) => {
                 let guard = Guard {
                     namespace: args.namespace,
@@ -156,5 +166,12 @@ mod tests {
             assert!(task(args).is_err(), "{args:?}");
         }
         assert!(task(&["guard", "--namespace=a", "--trust=b", "--verify-key=short"]).is_err());
+    }
+
+    #[test]
+    fn codes_can_be_explained() {
+        assert!(matches!(task(&["explain", "noroute"]), Ok(Task::Explain(Some(Code::NoRoute)))));
+        assert!(matches!(task(&["explain"]), Ok(Task::Explain(None))));
+        assert!(task(&["explain", "NoSuchCode"]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! `postern-sidecar`: see `--help`, and the library for how it works.
 
 use std::error::Error;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -9,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use postern_sidecar::app::{App, Options};
 use postern_sidecar::cli::{Cli, Serving, Task};
 use postern_sidecar::metrics::Metrics;
-use postern_sidecar::{log, redirect};
+use postern_sidecar::{explain, log, redirect};
 
 fn main() -> ExitCode {
     // Whoever shares the pod must not read the server's key out of this process.
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<(), Box<dyn Error + Send + Sync>> {
     match task {
         Task::Redirect => Ok(redirect::run(|name| std::env::var(name).ok())?),
+        Task::Explain(code) => Ok(std::io::stdout().write_all(explain::text(code).as_bytes())?),
         Task::Guard(guard, serving) => {
             serve(serving, |options, metrics| App::guard(&guard, options, metrics))
         }

@@ -15,7 +15,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, ServerConfig,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -147,6 +148,19 @@ fn explain<IO>(error: &io::Error, stream: IO) -> HandshakeError<IO> {
         Error::AlertReceived(alert) => {
             Refusal::bare(Code::HandshakeFailed, format!("the caller broke off with the alert {alert:?}"))
         }
+        Error::PeerIncompatible(
+            PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => Refusal::bare(
+            Code::UnsupportedVersion,
+            "the caller offers no version of TLS that this port takes",
+        ),
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => {
+            Refusal::bare(Code::NothingInCommon, tls.to_string())
+        }
         other => Refusal::bare(Code::HandshakeFailed, other.to_string()),
     };
     HandshakeError::Refused(refusal, Some(stream))
@@ -209,6 +223,7 @@ fn alert(code: Code) -> CertificateError {
     match code {
         Code::Expired => CertificateError::Expired,
         Code::NotYetValid => CertificateError::NotValidYet,
+        Code::Revoked => CertificateError::Revoked,
         Code::SelfSigned | Code::UnknownIssuer | Code::ForgedIssuer | Code::ServerAuthority => {
             CertificateError::UnknownIssuer
         }

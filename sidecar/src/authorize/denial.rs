@@ -29,35 +29,61 @@ impl fmt::Display for Denial {
 
 impl std::error::Error for Denial {}
 
+/// Where a refusal comes up, and so what the caller gets to see of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Before the first byte was looked at: the connection is closed.
+    Connection,
+    /// In the TLS handshake: an alert.
+    Handshake,
+    /// Of one request: a problem document, or a gRPC status.
+    Request,
+    /// The application's doing: as for a request.
+    Application,
+}
+
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident $status:literal $remedy:literal;)*) => {
+    ($(@$stage:ident; $($(#[doc = $doc:literal])* $name:ident $status:literal $remedy:literal;)*)*) => {
         /// A stable code: in the log line, in the problem document and in the metric.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum Code { $($($(#[doc = $doc])* $name,)*)* }
 
         impl Code {
             /// Every code, in the order of its discriminant.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            pub const ALL: &[Self] = &[$($(Self::$name,)*)*];
 
             /// As it is written.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
+                match self { $($(Self::$name => stringify!($name),)*)* }
+            }
+
+            /// What has happened.
+            pub fn cause(self) -> &'static str {
+                match self { $($(Self::$name => concat!($($doc),*).trim_start(),)*)* }
             }
 
             /// What to do about it.
             pub const fn remedy(self) -> &'static str {
-                match self { $(Self::$name => $remedy,)* }
+                match self { $($(Self::$name => $remedy,)*)* }
+            }
+
+            /// Where it comes up. Codes of a connection or a handshake may come up once more in a request, if the
+            /// configuration has changed in between.
+            pub const fn stage(self) -> Stage {
+                match self { $($(Self::$name => Stage::$stage,)*)* }
             }
 
             const fn status_number(self) -> u16 {
-                match self { $(Self::$name => $status,)* }
+                match self { $($(Self::$name => $status,)*)* }
             }
         }
     };
 }
 
+// After a change here: `make generate`, which writes docs/denials.md.
 codes! {
-    // Before TLS. The status is what a caller would see if the code came up within a request.
+    // The status is what a caller sees if the code comes up within a request.
+    @Connection;
     /// No valid policy is loaded, so everything is refused.
     NoPolicy 503 "see /readyz and the log for what is wrong with the configuration";
     /// The port is not in the policy, or its name is not one of the pod's.
@@ -67,7 +93,7 @@ codes! {
     /// A budget of connections is used up.
     TooManyConnections 503 "close idle connections, or look who opens them";
 
-    // TLS.
+    @Handshake;
     /// Bytes that are no TLS came to a port that demands mutual TLS.
     PlaintextRefused 400 "call through the gateway; it holds the key and speaks TLS";
     /// No client certificate was presented.
@@ -99,12 +125,18 @@ codes! {
     KeyNotPinned 403 "reload the gateway, so that it takes the newest certificate from its Secret";
     /// The admin endpoint was called by somebody else than the operator.
     NotAdmin 403 "the admin endpoint is for Postern's operator alone";
+    /// The client certificate is on the list of revoked ones.
+    Revoked 403 "present another certificate; this one's SHA-256 is among the lock's revokedCertificates";
+    /// The caller offers no version of TLS that is spoken here.
+    UnsupportedVersion 400 "let the gateway offer TLS 1.3 to this backend";
+    /// The caller speaks TLS, but offers no key exchange, signature or protocol that is accepted here.
+    NothingInCommon 400 "see the reason; let the gateway offer X25519 or P-256, an AEAD cipher, and h2 or http/1.1";
     /// The handshake failed for a reason that has no code of its own.
-    HandshakeFailed 400 "see the reason; the caller must offer TLS 1.3";
+    HandshakeFailed 400 "see the reason, and what the caller's own log says of it";
     /// The handshake was not completed in time.
     HandshakeTimeout 408 "look at the network between caller and pod, and at what the caller waits for";
 
-    // The request.
+    @Request;
     /// No route gives this identity access to this port.
     NoRoute 403 "write an ApiRoute for this gateway and backend, or use the key of the route that exists";
     /// No route of this identity allows this host name.
@@ -124,7 +156,7 @@ codes! {
     /// A change of protocol (WebSocket, h2c …) was asked for.
     UpgradeRefused 501 "send the request without Upgrade; changes of protocol are not served";
 
-    // The application.
+    @Application;
     /// The application accepts no connections.
     ApplicationUnreachable 503 "look at the application's state and log";
     /// The application broke off before its answer, or answered something that is not HTTP.
@@ -138,6 +170,37 @@ impl Code {
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.status_number()).unwrap_or(StatusCode::FORBIDDEN)
     }
+
+    /// The code with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// `grpc-status` that a gRPC client sees in its stead, as gRPC maps the statuses of HTTP.
+    pub const fn grpc_status(self) -> u8 {
+        match self.status_number() {
+            400 | 431 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502 | 503 | 504 => 14,
+            _ => 2,
+        }
+    }
+
+    /// In words: `No route here` for a code `NoRouteHere`.
+    pub fn title(self) -> String {
+        let mut title = String::with_capacity(32);
+        for (at, letter) in self.as_str().chars().enumerate() {
+            if at > 0 && letter.is_ascii_uppercase() {
+                title.push(' ');
+                title.push(letter.to_ascii_lowercase());
+            } else {
+                title.push(letter);
+            }
+        }
+        title
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +213,8 @@ mod tests {
             assert_eq!(*code as usize, index, "{code:?}");
             assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
             assert!(!code.remedy().ends_with('.'), "{code:?}");
+            assert!(code.cause().ends_with('.') && code.cause().len() > 10, "{code:?} says its cause");
+            assert_eq!(Code::named(code.as_str()), Some(*code));
         }
         assert_eq!(Code::NoRoute.as_str(), "NoRoute");
         assert_eq!(Code::ApplicationTimeout.status(), StatusCode::GATEWAY_TIMEOUT);

@@ -25,7 +25,7 @@ pub(super) fn response(denial: &Denial, request_id: &str) -> Response<Vec<u8>> {
     let code = denial.code;
     let problem = Problem {
         r#type: format!("tag:postern.dev,2026:{}", code.as_str()),
-        title: title(code),
+        title: code.title(),
         status: code.status().as_u16(),
         detail: &denial.reason,
         code: code.as_str(),
@@ -46,20 +46,6 @@ pub(super) fn response(denial: &Denial, request_id: &str) -> Response<Vec<u8>> {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     response
-}
-
-/// `NoRouteHere` → `No route here`.
-fn title(code: Code) -> String {
-    let mut title = String::with_capacity(32);
-    for (at, letter) in code.as_str().chars().enumerate() {
-        if at > 0 && letter.is_ascii_uppercase() {
-            title.push(' ');
-            title.push(letter.to_ascii_lowercase());
-        } else {
-            title.push(letter);
-        }
-    }
-    title
 }
 
 #[cfg(test)]
