@@ -18,9 +18,8 @@ use postern_config::policy::Policy;
 use rustls::AlertDescription::{
     AccessDenied, CertificateExpired, CertificateRequired, UnknownCA, UnsupportedCertificate,
 };
-use serde_json::Value;
-use support::client::{get, get2, plaintext, read};
-use support::{Application, Attempt, Authority, Client, Leaf, ORDERS, Pki, Shape, Sidecar};
+use support::prelude::*;
+use support::{Authority, Shape};
 
 const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
 
@@ -42,7 +41,8 @@ routes:
     callers: [{authority: postern, identity: "spiffe://test/ns/shop/gateway/edge/route/other"}]
 "#;
 
-struct House {
+/// Three ports, with different locks.
+struct Ports {
     pki: Pki,
     gateway: Leaf,
     http: Application,
@@ -50,7 +50,7 @@ struct House {
     sidecar: Sidecar,
 }
 
-impl House {
+impl Ports {
     async fn build() -> Self {
         support::install_provider();
         let pki = Pki::new();
@@ -74,7 +74,7 @@ fn header<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
 
 #[tokio::test]
 async fn the_gateway_gets_in_and_is_named() {
-    let house = House::build().await;
+    let house = Ports::build().await;
     let servers = &house.pki.servers;
     let address = house.sidecar.address(0);
 
@@ -113,7 +113,7 @@ async fn the_gateway_gets_in_and_is_named() {
 
 #[tokio::test]
 async fn whoever_has_no_accepted_certificate_gets_an_alert() {
-    let house = House::build().await;
+    let house = Ports::build().await;
     let callers = &house.pki.callers;
     let impostor = Authority::new("postern callers");
     for (case, leaf, alert, code) in [
@@ -157,7 +157,7 @@ async fn whoever_has_no_accepted_certificate_gets_an_alert() {
 
 #[tokio::test]
 async fn a_valid_identity_without_this_route_is_denied() {
-    let house = House::build().await;
+    let house = Ports::build().await;
     let stranger = house.pki.callers.client(OTHER);
     let Attempt::Answered(status, body) = house.client(Some(&stranger)).get("/orders").await else {
         panic!("an answer")
@@ -176,7 +176,7 @@ async fn a_valid_identity_without_this_route_is_denied() {
 
 #[tokio::test]
 async fn requests_outside_the_rules_are_denied() {
-    let house = House::build().await;
+    let house = Ports::build().await;
     let client = house.client(Some(&house.gateway));
     for (head, status, code) in [
         ("GET /admin HTTP/1.1\r\nhost: a.example.com\r\n", 403, "NoRuleMatches"),
@@ -230,7 +230,7 @@ async fn requests_outside_the_rules_are_denied() {
 /// Nobody may rely on a problem document or a log line for the first, nor on a refusal for the second.
 #[tokio::test]
 async fn what_the_engine_decides_by_itself() {
-    let house = House::build().await;
+    let house = Ports::build().await;
     let client = house.client(Some(&house.gateway));
     let before = house.sidecar.lines().len();
     for head in [
@@ -268,7 +268,7 @@ async fn what_the_engine_decides_by_itself() {
 
 #[tokio::test]
 async fn plaintext_and_closed_ports() {
-    let house = House::build().await;
+    let house = Ports::build().await;
     for (listener, code) in [(0, "PlaintextRefused"), (1, "PlaintextRefused"), (3, "PortClosed")] {
         let answer =
             plaintext(house.sidecar.address(listener), b"GET /orders HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -304,8 +304,7 @@ async fn plaintext_and_closed_ports() {
 
 #[tokio::test]
 async fn bytes_pass_both_ways_on_a_tcp_port() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let house = House::build().await;
+    let house = Ports::build().await;
     let caller = house.pki.callers.client(OTHER);
     let client = Client::new(house.sidecar.address(1), &house.pki.servers, Some(&caller), &[]);
     let mut stream = client.connect().await.unwrap();

@@ -13,27 +13,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use postern_config::record::PodRecord;
 use postern_sidecar::limits::Limits;
-use support::client::{get, plaintext, read};
-use support::{Application, Attempt, Client, GuardedPod, LIMIT, ORDERS, eventually};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use support::prelude::*;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-
-async fn pod(limits: Limits) -> (Application, GuardedPod) {
-    let application = Application::http().await;
-    let pod = GuardedPod::start_with(application.address, 1, limits);
-    pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
-    pod.ready_says(true, "ready").await;
-    (application, pod)
-}
-
-fn gateway(pod: &GuardedPod) -> Client {
-    Client::http1(pod.callers(), &pod.pki.servers, &pod.pki.gateway())
-}
 
 /// How long the other side keeps a connection.
 async fn until_closed(mut stream: impl tokio::io::AsyncRead + Unpin) -> Duration {
@@ -47,7 +32,7 @@ async fn until_closed(mut stream: impl tokio::io::AsyncRead + Unpin) -> Duration
 #[tokio::test]
 async fn whoever_does_not_finish_the_handshake_is_closed() {
     let limits = Limits { handshake: Duration::from_secs(1), ..Limits::default() };
-    let (_application, pod) = pod(limits).await;
+    let (_application, pod) = guarded(limits).await;
     let silent = TcpStream::connect(pod.callers()).await.unwrap();
     let waited = until_closed(silent).await;
     assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
@@ -56,10 +41,10 @@ async fn whoever_does_not_finish_the_handshake_is_closed() {
 #[tokio::test]
 async fn half_a_head_is_closed_and_an_idle_connection_is_kept() {
     let limits = Limits { header: Duration::from_secs(1), ..Limits::default() };
-    let (application, pod) = pod(limits).await;
-    let mut kept = gateway(&pod).open_http1().await;
+    let (application, pod) = guarded(limits).await;
+    let mut kept = pod.http1(&pod.pki.gateway()).open_http1().await;
     assert_eq!(read(kept.send_request(get("/")).await.unwrap()).await.0, 200);
-    let mut slow = gateway(&pod).connect().await.unwrap();
+    let mut slow = pod.http1(&pod.pki.gateway()).connect().await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
     let waited = until_closed(slow).await;
     assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
@@ -71,10 +56,12 @@ async fn half_a_head_is_closed_and_an_idle_connection_is_kept() {
 #[tokio::test]
 async fn what_is_idle_for_too_long_is_closed_and_a_silent_application_is_given_up() {
     let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
-    let (application, pod) = pod(limits).await;
-    let mut idle = gateway(&pod).open_http1().await;
+    let (application, pod) = guarded(limits).await;
+    let mut idle = pod.http1(&pod.pki.gateway()).open_http1().await;
     assert_eq!(read(idle.send_request(get("/")).await.unwrap()).await.0, 200);
-    let Attempt::Answered(status, body) = gateway(&pod).get("/slow").await else { panic!("an answer") };
+    let Attempt::Answered(status, body) = pod.http1(&pod.pki.gateway()).get("/slow").await else {
+        panic!("an answer")
+    };
     assert_eq!(status, 504, "{body}");
     assert!(body.contains("ApplicationTimeout"), "{body}");
     eventually("the idle connection is closed", async || idle.is_closed()).await;
@@ -84,11 +71,11 @@ async fn what_is_idle_for_too_long_is_closed_and_a_silent_application_is_given_u
 #[tokio::test]
 async fn strangers_have_a_budget_of_their_own() {
     let limits = Limits { unproven_per_source: 3, ..Limits::default() };
-    let (_application, pod) = pod(limits).await;
+    let (_application, pod) = guarded(limits).await;
     let mut callers = Vec::new();
     for _ in 0..5 {
         // Callers with a route don't count.
-        let mut sender = gateway(&pod).open_http1().await;
+        let mut sender = pod.http1(&pod.pki.gateway()).open_http1().await;
         assert_eq!(read(sender.send_request(get("/")).await.unwrap()).await.0, 200);
         callers.push(sender);
     }
@@ -109,7 +96,7 @@ async fn strangers_have_a_budget_of_their_own() {
     }
     drop(strangers);
     eventually("there is room again", async || {
-        matches!(gateway(&pod).get("/").await, Attempt::Answered(200, _))
+        matches!(pod.http1(&pod.pki.gateway()).get("/").await, Attempt::Answered(200, _))
     })
     .await;
 }
@@ -117,19 +104,19 @@ async fn strangers_have_a_budget_of_their_own() {
 #[tokio::test]
 async fn a_caller_without_a_route_does_not_keep_its_place() {
     let limits = Limits { header: Duration::from_secs(1), ..Limits::default() };
-    let (application, pod) = pod(limits).await;
+    let (application, pod) = guarded(limits).await;
     let stranger = pod.pki.callers.client("spiffe://test/ns/shop/gateway/edge/route/other");
     // One that asks for nothing, and one that takes no part in the end of its HTTP/2 connection.
-    let silent = Client::http1(pod.callers(), &pod.pki.servers, &stranger).connect().await.unwrap();
+    let silent = pod.http1(&stranger).connect().await.unwrap();
     until_closed(silent).await;
-    let mut stuck = Client::http2(pod.callers(), &pod.pki.servers, &stranger).connect().await.unwrap();
+    let mut stuck = pod.http2(&stranger).connect().await.unwrap();
     // Preface, SETTINGS, and HEADERS of GET https://a/ (RFC 7541: indexed fields, and a literal authority).
     stuck.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     stuck.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
     stuck.write_all(&[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x84, 0x87, 0x41, 1, b'a']).await.unwrap();
     until_closed(stuck).await;
     // One whose request is refused before it is asked who it is.
-    let mut refused = Client::http1(pod.callers(), &pod.pki.servers, &stranger).connect().await.unwrap();
+    let mut refused = pod.http1(&stranger).connect().await.unwrap();
     refused.write_all(b"GET /%2f HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     until_closed(refused).await;
     assert_eq!(application.hits(), 0);
@@ -137,8 +124,8 @@ async fn a_caller_without_a_route_does_not_keep_its_place() {
 
 #[tokio::test]
 async fn a_caller_with_a_route_goes_on_after_a_refusal() {
-    let (application, pod) = pod(Limits::default()).await;
-    let mut kept = gateway(&pod).open_http1().await;
+    let (application, pod) = guarded(Limits::default()).await;
+    let mut kept = pod.http1(&pod.pki.gateway()).open_http1().await;
     assert_eq!(read(kept.send_request(get("/%2f")).await.unwrap()).await.0, 400);
     kept.ready().await.unwrap();
     assert_eq!(read(kept.send_request(get("/")).await.unwrap()).await.0, 200);
@@ -154,7 +141,7 @@ async fn idle_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
 
 #[tokio::test]
 async fn idle_connections_do_not_lock_the_operator_out() {
-    let (_application, pod) = pod(Limits::default()).await;
+    let (_application, pod) = guarded(Limits::default()).await;
     let operator = pod.pki.callers.client(support::guard::OPERATOR);
     let operator = Client::new(pod.admin(), &pod.pki.servers, Some(&operator), &[b"http/1.1"]);
     let start = Instant::now();
@@ -176,12 +163,12 @@ async fn idle_connections_do_not_lock_the_operator_out() {
 #[tokio::test]
 async fn newcomers_take_the_place_of_whoever_shows_nothing() {
     let limits = Limits { unproven: 8, ..Limits::default() };
-    let (_application, pod) = pod(limits).await;
+    let (_application, pod) = guarded(limits).await;
     let mut idle = Vec::new();
     for _ in 0..8 {
         idle.push(idle_from([127, 0, 0, 2], pod.callers()).await);
     }
-    assert!(matches!(gateway(&pod).get("/").await, Attempt::Answered(200, _)));
+    assert!(matches!(pod.http1(&pod.pki.gateway()).get("/").await, Attempt::Answered(200, _)));
     let waited = until_closed(idle.remove(0)).await;
     assert!(waited < Duration::from_secs(5), "the oldest makes room: {waited:?}");
 }
@@ -189,7 +176,7 @@ async fn newcomers_take_the_place_of_whoever_shows_nothing() {
 #[tokio::test]
 async fn one_source_does_not_use_up_the_open_ports() {
     let limits = Limits { open_per_source: 2, ..Limits::default() };
-    let (_application, pod) = pod(limits).await;
+    let (_application, pod) = guarded(limits).await;
     let mut policy = pod.policy(&[(ORDERS, None)]);
     let open =
         serde_json::json!([{"port": "web", "protocol": "TCP", "access": {"type": "Open", "reason": "test"}}]);
@@ -209,15 +196,15 @@ async fn one_source_does_not_use_up_the_open_ports() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
-    let (application, pod) = pod(Limits::default()).await;
+    let (application, pod) = guarded(Limits::default()).await;
     let large =
         format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\nconnection: close\r\n\r\n", "x".repeat(80 << 10));
-    let attempt = gateway(&pod).attempt(large.as_bytes()).await;
+    let attempt = pod.http1(&pod.pki.gateway()).attempt(large.as_bytes()).await;
     assert!(matches!(attempt, Attempt::Answered(431, _) | Attempt::Closed), "{attempt:?}");
     let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}connection: close\r\n\r\n", "x: 1\r\n".repeat(200));
-    let attempt = gateway(&pod).attempt(many.as_bytes()).await;
+    let attempt = pod.http1(&pod.pki.gateway()).attempt(many.as_bytes()).await;
     assert!(matches!(attempt, Attempt::Answered(431, _)), "{attempt:?}");
-    let two = Client::http2(pod.callers(), &pod.pki.servers, &pod.pki.gateway());
+    let two = pod.http2(&pod.pki.gateway());
     let mut request = support::client::get2("/");
     for _ in 0..200 {
         request.headers_mut().append("x", "1".parse().unwrap());
@@ -230,8 +217,8 @@ async fn a_head_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
     let limits = Limits { drain: Duration::from_secs(1), ..Limits::default() };
-    let (application, mut pod) = pod(limits).await;
-    let mut open = gateway(&pod).open_http1().await;
+    let (application, mut pod) = guarded(limits).await;
+    let mut open = pod.http1(&pod.pki.gateway()).open_http1().await;
     let stuck = tokio::spawn(async move { open.send_request(get("/slow")).await.is_err() });
     eventually("it is on its way", async || application.hits() == 1).await;
     let start = Instant::now();
@@ -244,20 +231,20 @@ async fn the_end_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn a_port_name_that_the_pod_does_not_have_stays_closed() {
-    let (application, pod) = pod(Limits::default()).await;
+    let (application, pod) = guarded(Limits::default()).await;
     let mut policy = pod.policy(&[(ORDERS, None)]);
     let nowhere = postern_config::policy::PortRef::Name("nowhere".to_owned());
     policy.ports[0].port = nowhere.clone();
     policy.routes[0].port = nowhere;
     pod.mount_bundle(&pod.bundle(2, policy));
     pod.ready_says(true, "nowhere").await;
-    assert_eq!(gateway(&pod).get("/").await, Attempt::Closed);
+    assert_eq!(pod.http1(&pod.pki.gateway()).get("/").await, Attempt::Closed);
     assert_eq!(application.hits(), 0);
 }
 
 #[tokio::test]
 async fn a_pod_record_that_is_unsigned_or_of_another_lock_is_refused() {
-    let (_application, mut pod) = pod(Limits::default()).await;
+    let (_application, mut pod) = guarded(Limits::default()).await;
     let of = |namespace: &str, trust: &str| {
         let record = PodRecord {
             namespace: namespace.to_owned(),
@@ -278,7 +265,7 @@ async fn a_pod_record_that_is_unsigned_or_of_another_lock_is_refused() {
         std::fs::write(pod.path("pod/record"), record).unwrap();
         pod.restart();
         pod.ready_says(false, reason).await;
-        assert_eq!(gateway(&pod).get("/").await, Attempt::Closed, "{reason}");
+        assert_eq!(pod.http1(&pod.pki.gateway()).get("/").await, Attempt::Closed, "{reason}");
     }
 }
 
@@ -292,5 +279,5 @@ async fn a_memory_that_cannot_be_read_for_a_while_costs_a_while_only() {
     pod.ready_says(false, "does not say which bundle").await;
     std::fs::remove_dir(&obstacle).unwrap();
     pod.ready_says(true, "ready").await;
-    assert!(matches!(gateway(&pod).get("/").await, Attempt::Answered(200, _)));
+    assert!(matches!(pod.http1(&pod.pki.gateway()).get("/").await, Attempt::Answered(200, _)));
 }

@@ -11,13 +11,9 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
-use http_body_util::BodyExt as _;
 use postern_config::loaded::Loaded;
-use support::client::{get, get2, read};
 use support::guard::{OPERATOR, signer};
-use support::{Application, Attempt, Client, GuardedPod, Leaf, ORDERS, Pki, Sidecar, eventually};
+use support::prelude::*;
 
 const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
 
@@ -50,10 +46,6 @@ async fn rejected(pod: &GuardedPod, reason: &str) -> Loaded {
     last.unwrap()
 }
 
-fn client(pod: &GuardedPod, leaf: &Leaf) -> Client {
-    Client::http1(pod.callers(), &pod.pki.servers, leaf)
-}
-
 async fn is_let_in(client: &Client) -> bool {
     matches!(client.get("/").await, Attempt::Answered(200, _))
 }
@@ -64,7 +56,7 @@ async fn without_a_valid_policy_nothing_gets_in_and_nothing_is_ready() {
     let pod = GuardedPod::start(application.address, 1);
     let gateway = pod.pki.gateway();
     pod.ready_says(false, "cannot be read").await;
-    assert_eq!(client(&pod, &gateway).get("/").await, Attempt::Closed);
+    assert_eq!(pod.http1(&gateway).get("/").await, Attempt::Closed);
     assert_eq!(loaded(&pod).await, None);
 
     let policy = pod.policy(&[(ORDERS, None)]);
@@ -74,11 +66,11 @@ async fn without_a_valid_policy_nothing_gets_in_and_nothing_is_ready() {
     pod.ready_says(false, "signature").await;
     pod.mount(&payload, "", &pod.pki.server);
     pod.ready_says(false, "malformed").await;
-    assert_eq!(client(&pod, &gateway).get("/").await, Attempt::Closed);
+    assert_eq!(pod.http1(&gateway).get("/").await, Attempt::Closed);
 
     pod.mount_bundle(&bundle);
     pod.ready_says(true, "ready").await;
-    assert!(is_let_in(&client(&pod, &gateway)).await);
+    assert!(is_let_in(&pod.http1(&gateway)).await);
     let loaded = loaded(&pod).await.unwrap();
     assert_eq!(loaded.config_hash, Some(bundle.content.hash().unwrap()));
     assert_eq!(loaded.server_certificate, Some(pod.pki.server.sha256()));
@@ -122,7 +114,7 @@ async fn what_cannot_be_used_leaves_the_last_good_in_force() {
         let now = rejected(&pod, reason).await;
         assert_eq!((&now.config_hash, now.sequence), (&in_force.config_hash, Some(10)), "{reason}");
         pod.ready_says(true, "the last good configuration stays in force").await;
-        assert!(is_let_in(&client(&pod, &gateway)).await, "{reason}");
+        assert!(is_let_in(&pod.http1(&gateway)).await, "{reason}");
     }
     let (payload, signature) = pod.bundle(11, nobody()).seal(&signer()).unwrap();
     pod.mount(&payload, &signature, &pod.pki.server);
@@ -132,7 +124,7 @@ async fn what_cannot_be_used_leaves_the_last_good_in_force() {
     let mixed = Leaf { pem: pod.pki.server.pem.clone(), ..pod.pki.servers.client(ORDERS) };
     pod.mount(&payload, &signature, &mixed);
     rejected(&pod, "not usable together").await;
-    assert!(is_let_in(&client(&pod, &gateway)).await);
+    assert!(is_let_in(&pod.http1(&gateway)).await);
 
     // Back to what is in force: nothing is wrong any more.
     pod.mount_bundle(&good);
@@ -145,10 +137,10 @@ async fn what_cannot_be_used_leaves_the_last_good_in_force() {
     pod.mount_bundle(&pod.bundle(9, pod.policy(&[(ORDERS, None), (OTHER, None)])));
     pod.restart();
     pod.ready_says(false, "older").await;
-    assert!(!is_let_in(&client(&pod, &gateway)).await);
+    assert!(!is_let_in(&pod.http1(&gateway)).await);
     pod.mount_bundle(&good);
     pod.ready_says(true, "ready").await;
-    assert!(is_let_in(&client(&pod, &gateway)).await);
+    assert!(is_let_in(&pod.http1(&gateway)).await);
 }
 
 #[tokio::test]
@@ -159,10 +151,10 @@ async fn a_route_that_is_taken_away_ends_open_connections_and_streams() {
     pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None), (OTHER, None)])));
     loaded_sequence(&pod, 1).await;
 
-    let mut revoked = client(&pod, &gateway).open_http1().await;
-    let mut kept = client(&pod, &other).open_http1().await;
+    let mut revoked = pod.http1(&gateway).open_http1().await;
+    let mut kept = pod.http1(&other).open_http1().await;
     let mut streaming = Client::http2(pod.callers(), &pod.pki.servers, &gateway).open_http2().await;
-    let mut streaming1 = client(&pod, &gateway).open_http1().await;
+    let mut streaming1 = pod.http1(&gateway).open_http1().await;
     assert_eq!(read(revoked.send_request(get("/")).await.unwrap()).await.0, 200);
     assert_eq!(read(kept.send_request(get("/")).await.unwrap()).await.0, 200);
     let mut endless = streaming.send_request(get2("/endless")).await.unwrap().into_body();
@@ -182,7 +174,7 @@ async fn a_route_that_is_taken_away_ends_open_connections_and_streams() {
     assert!(revoked.send_request(get("/")).await.is_err());
     eventually("the application's streams end too", async || application.broken() == 2).await;
     assert_eq!(read(kept.send_request(get("/")).await.unwrap()).await.0, 200);
-    assert!(matches!(client(&pod, &gateway).get("/").await, Attempt::Answered(403, _)));
+    assert!(matches!(pod.http1(&gateway).get("/").await, Attempt::Answered(403, _)));
 }
 
 #[tokio::test]
@@ -199,9 +191,9 @@ async fn a_route_that_becomes_narrower_ends_what_was_in_flight_under_it() {
     };
     pod.mount_bundle(&pod.bundle(1, policy(&["/endless", "/"])));
     loaded_sequence(&pod, 1).await;
-    let mut idle = client(&pod, &gateway).open_http1().await;
+    let mut idle = pod.http1(&gateway).open_http1().await;
     assert_eq!(read(idle.send_request(get("/")).await.unwrap()).await.0, 200);
-    let mut one = client(&pod, &gateway).open_http1().await;
+    let mut one = pod.http1(&gateway).open_http1().await;
     let mut two = Client::http2(pod.callers(), &pod.pki.servers, &gateway).open_http2().await;
     let mut endless = [
         one.send_request(get("/endless")).await.unwrap().into_body(),
@@ -237,10 +229,10 @@ async fn what_is_revoked_during_the_drain_ends_too() {
         let (gateway, other) = (pod.pki.gateway(), pod.pki.callers.client(OTHER));
         pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None), (OTHER, None)])));
         loaded_sequence(&pod, 1).await;
-        let mut revoked = client(&pod, &gateway).open_http1().await;
+        let mut revoked = pod.http1(&gateway).open_http1().await;
         let mut endless = revoked.send_request(get("/endless")).await.unwrap().into_body();
         assert!(endless.frame().await.unwrap().unwrap().is_data());
-        let mut kept = client(&pod, &other).open_http1().await;
+        let mut kept = pod.http1(&other).open_http1().await;
         let slow = tokio::spawn(async move { read(kept.send_request(get("/slow")).await.unwrap()).await });
         eventually("both are on their way", async || application.hits() == 2).await;
 
@@ -267,20 +259,20 @@ async fn a_key_that_is_no_longer_pinned_is_out_and_the_new_one_in() {
     let pins = |leaves: &[&Leaf]| Some(leaves.iter().map(|leaf| leaf.pin()).collect::<Vec<_>>());
     pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, pins(&[&old]))])));
     loaded_sequence(&pod, 1).await;
-    let mut open = client(&pod, &old).open_http1().await;
+    let mut open = pod.http1(&old).open_http1().await;
     assert_eq!(read(open.send_request(get("/")).await.unwrap()).await.0, 200);
-    assert!(!is_let_in(&client(&pod, &new)).await);
+    assert!(!is_let_in(&pod.http1(&new)).await);
 
     pod.mount_bundle(&pod.bundle(2, pod.policy(&[(ORDERS, pins(&[&old, &new]))])));
     loaded_sequence(&pod, 2).await;
-    assert!(is_let_in(&client(&pod, &new)).await);
+    assert!(is_let_in(&pod.http1(&new)).await);
     assert_eq!(read(open.send_request(get("/")).await.unwrap()).await.0, 200, "nothing was lost");
 
     pod.mount_bundle(&pod.bundle(3, pod.policy(&[(ORDERS, pins(&[&new]))])));
     loaded_sequence(&pod, 3).await;
     eventually("the old key's connection is closed", async || open.is_closed()).await;
-    assert!(!is_let_in(&client(&pod, &old)).await);
-    assert!(is_let_in(&client(&pod, &new)).await);
+    assert!(!is_let_in(&pod.http1(&old)).await);
+    assert!(is_let_in(&pod.http1(&new)).await);
 }
 
 #[tokio::test]
@@ -290,14 +282,14 @@ async fn a_new_server_certificate_loses_no_request() {
     let gateway = pod.pki.gateway();
     pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
     loaded_sequence(&pod, 1).await;
-    let mut open = client(&pod, &gateway).open_http1().await;
+    let mut open = pod.http1(&gateway).open_http1().await;
     let slow = tokio::spawn(open.send_request(get("/slow")));
     eventually("the request is on its way", async || application.hits() == 1).await;
 
     pod.pki.server = pod.pki.servers.issue(support::Shape::Server, "spiffe://test/ns/shop/server/renewed");
     pod.mount_bundle(&pod.bundle(2, pod.policy(&[(ORDERS, None)])));
     assert_eq!(loaded_sequence(&pod, 2).await.server_certificate, Some(pod.pki.server.sha256()));
-    let fresh = client(&pod, &gateway).connect().await.unwrap();
+    let fresh = pod.http1(&gateway).connect().await.unwrap();
     assert_eq!(fresh.get_ref().1.peer_certificates().unwrap()[0], pod.pki.server.certificate);
     application.release(1);
     assert_eq!(read(slow.await.unwrap().unwrap()).await, (200, "slow\n".to_owned()));
@@ -312,14 +304,14 @@ async fn an_authority_that_is_replaced_takes_its_callers_along() {
     let gateway = pod.pki.gateway();
     pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
     loaded_sequence(&pod, 1).await;
-    let mut open = client(&pod, &gateway).open_http1().await;
+    let mut open = pod.http1(&gateway).open_http1().await;
     assert_eq!(read(open.send_request(get("/")).await.unwrap()).await.0, 200);
     pod.pki.callers = support::Authority::new("postern callers");
     pod.mount_bundle(&pod.bundle(2, pod.policy(&[(ORDERS, None)])));
     loaded_sequence(&pod, 2).await;
     eventually("the connection is closed", async || open.is_closed()).await;
-    assert!(!is_let_in(&client(&pod, &gateway)).await);
-    assert!(is_let_in(&client(&pod, &pod.pki.gateway())).await);
+    assert!(!is_let_in(&pod.http1(&gateway)).await);
+    assert!(is_let_in(&pod.http1(&pod.pki.gateway())).await);
 }
 
 #[tokio::test]
@@ -340,7 +332,7 @@ async fn the_admin_endpoint_is_for_the_operator_alone() {
     let operator = pod.pki.callers.client(OPERATOR);
     assert!(matches!(admin(Some(&operator)).get("/other").await, Attempt::Answered(404, _)));
     // And the operator has no route.
-    assert!(matches!(client(&pod, &operator).get("/").await, Attempt::Answered(403, _)));
+    assert!(matches!(pod.http1(&operator).get("/").await, Attempt::Answered(403, _)));
     assert_eq!(application.hits(), 0);
 }
 

@@ -11,21 +11,12 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, Incoming};
 use support::application::channel;
-use support::client::{Body, get, get2, read};
-use support::{Application, Attempt, Client, Leaf, ORDERS, Pki, Sidecar, eventually};
-
-struct House {
-    pki: Pki,
-    application: Application,
-    sidecar: Sidecar,
-}
+use support::client::Body;
+use support::prelude::*;
 
 /// An open connection of either kind.
 enum Open {
@@ -50,36 +41,16 @@ impl Open {
     }
 }
 
-impl House {
-    async fn build(arguments: &[&str]) -> Self {
-        support::install_provider();
-        let pki = Pki::new();
-        let application = Application::http().await;
-        let policy = format!(
-            "{{authorities: [{{name: postern, roots: ROOTS}}], \
-             ports: [{{port: 8080, protocol: HTTP, access: {{type: MutualTLS}}}}], \
-             routes: [{{name: r, port: 8080, callers: [{{authority: postern, identity: '{ORDERS}'}}, \
-             {{authority: postern, identity: '{ORDERS}2'}}]}}]}}"
-        );
-        let sidecar = Sidecar::start_with(&pki, &[(8080, application.address)], &policy, arguments).await;
-        Self { pki, application, sidecar }
-    }
-
-    fn http1(&self, leaf: &Leaf) -> Client {
-        Client::http1(self.sidecar.address(0), &self.pki.servers, leaf)
-    }
-
-    async fn both(&self) -> [Open; 2] {
-        let gateway = self.pki.gateway();
-        let two = Client::http2(self.sidecar.address(0), &self.pki.servers, &gateway);
-        [Open::One(self.http1(&gateway).open_http1().await), Open::Two(two.open_http2().await)]
-    }
+async fn both(house: &House) -> [Open; 2] {
+    let gateway = house.pki.gateway();
+    let (one, two) = (house.http1(&gateway), house.http2(&gateway));
+    [Open::One(one.open_http1().await), Open::Two(two.open_http2().await)]
 }
 
 #[tokio::test]
 async fn bodies_stream_both_ways_with_trailers() {
     let house = House::build(&[]).await;
-    for mut open in house.both().await {
+    for mut open in both(&house).await {
         let (sender, body) = channel();
         let request = Request::post("/echo")
             .header("te", "trailers")
@@ -116,7 +87,7 @@ async fn bodies_stream_both_ways_with_trailers() {
 async fn large_bodies_pass_with_backpressure() {
     let house = House::build(&[]).await;
     let large = Bytes::from(vec![b'x'; 8 << 20]);
-    for mut open in house.both().await {
+    for mut open in both(&house).await {
         let request = Request::post("/echo").body(Full::new(large.clone()).boxed()).unwrap();
         let mut response = open.send(request).await.unwrap();
         // Nobody reads for a while: nothing may be lost, and nothing may pile up without a bound.
@@ -138,7 +109,7 @@ async fn large_bodies_pass_with_backpressure() {
 #[tokio::test]
 async fn connections_to_the_application_are_kept_but_never_shared_by_callers() {
     let house = House::build(&[]).await;
-    let (ours, theirs) = (house.pki.gateway(), house.pki.callers.client(&format!("{ORDERS}2")));
+    let (ours, theirs) = (house.pki.gateway(), house.neighbour());
     let mut one = house.http1(&ours).open_http1().await;
     for _ in 0..5 {
         assert_eq!(read(one.send_request(get("/")).await.unwrap()).await.0, 200);
@@ -167,7 +138,7 @@ async fn a_connection_that_the_application_has_closed_costs_no_request() {
 #[tokio::test]
 async fn a_body_without_a_length_arrives_whatever_the_method() {
     let house = House::build(&[]).await;
-    for mut open in house.both().await {
+    for mut open in both(&house).await {
         for method in ["GET", "DELETE", "POST"] {
             let (sender, body) = channel();
             let request = Request::builder()
@@ -194,7 +165,6 @@ async fn a_body_without_a_length_arrives_whatever_the_method() {
 
 /// Answers the first request of each connection; at the second it sends `last` and closes.
 async fn one_answer_per_connection(last: &'static [u8]) -> std::net::SocketAddr {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -256,7 +226,6 @@ async fn only_what_may_be_sent_twice_is_sent_again() {
 
 #[tokio::test]
 async fn the_applications_troubles_are_told() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     support::install_provider();
     let pki = Pki::new();
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -298,7 +267,6 @@ async fn the_applications_troubles_are_told() {
 
 #[tokio::test]
 async fn an_early_refusal_arrives_although_the_body_is_still_coming() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let house = House::build(&[]).await;
     let stranger = house.pki.callers.client("spiffe://test/another");
     for _ in 0..10 {
@@ -321,7 +289,7 @@ async fn an_early_refusal_arrives_although_the_body_is_still_coming() {
 #[tokio::test]
 async fn a_caller_that_leaves_takes_its_request_along() {
     let house = House::build(&[]).await;
-    for mut open in house.both().await {
+    for mut open in both(&house).await {
         let before = house.application.broken();
         let mut body = open.send(get("/endless")).await.unwrap().into_body();
         body.frame().await.unwrap().unwrap();
@@ -335,7 +303,7 @@ async fn the_end_waits_for_what_is_in_flight() {
     for workers in ["1", "3"] {
         let house = House::build(&["--workers", workers]).await;
         let address = house.sidecar.address(0);
-        let [mut one, mut two] = house.both().await;
+        let [mut one, mut two] = both(&house).await;
         let mut idle = house.http1(&house.pki.gateway()).open_http1().await;
         assert_eq!(read(idle.send_request(get("/")).await.unwrap()).await.0, 200);
         let first = tokio::spawn(async move { read(one.send(get("/slow")).await.unwrap()).await });
@@ -368,6 +336,6 @@ async fn several_workers_share_the_connections() {
     }
     // One pool per worker: connections were served by both.
     assert!(house.application.connections() >= 2);
-    let two = Client::http2(house.sidecar.address(0), &house.pki.servers, &gateway);
+    let two = house.http2(&gateway);
     assert_eq!(read(two.open_http2().await.send_request(get2("/")).await.unwrap()).await.0, 200);
 }

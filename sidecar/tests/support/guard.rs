@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::client::plaintext;
-use super::{Authority, Leaf, Pki, eventually};
+use super::{Authority, Client, Leaf, Pki, eventually};
 
 /// The operator of the tests.
 pub const OPERATOR: &str = "spiffe://test/ns/postern/sa/postern-operator";
@@ -146,6 +146,16 @@ impl GuardedPod {
 
     pub fn metrics(&self) -> SocketAddr {
         local(self.addresses.metrics.unwrap())
+    }
+
+    /// A caller over HTTP/1.1.
+    pub fn http1(&self, leaf: &Leaf) -> Client {
+        Client::http1(self.callers(), &self.pki.servers, leaf)
+    }
+
+    /// A caller over HTTP/2.
+    pub fn http2(&self, leaf: &Leaf) -> Client {
+        Client::http2(self.callers(), &self.pki.servers, leaf)
     }
 
     /// A bundle for this pod's lock.

@@ -4,7 +4,9 @@
 pub mod application;
 pub mod client;
 pub mod guard;
+pub mod house;
 pub mod pki;
+pub mod prelude;
 pub mod process;
 
 use std::time::{Duration, Instant};
