@@ -84,10 +84,8 @@ mod tests {
         let key = LockKey { namespace: "shop".to_owned(), name: "orders".to_owned() };
         let loaded = loaded.map(|hash| Loaded {
             config_hash: Some(hash.to_owned()),
-            sequence: None,
-            server_certificate: None,
-            rejected: None,
             version: String::new(),
+            ..Loaded::default()
         });
         PodFacts { loaded, config_annotation: annotation.map(ToOwned::to_owned), ..pod.facts(&key) }
     }

@@ -104,10 +104,7 @@ async fn enter(
         }
     };
 
-    let config = match protocol {
-        Protocol::HTTP => Arc::clone(&generation.http),
-        Protocol::TCP => Arc::clone(&generation.tcp),
-    };
+    let config = Arc::clone(if protocol.is_http() { &generation.http } else { &generation.tcp });
     let handshake = tls::accept(config, stream, worker.limits.handshake);
     let accepted = tokio::select! {
         accepted = handshake => accepted,
@@ -152,7 +149,7 @@ async fn enter(
     if has_route {
         ticket.proven();
     }
-    let kind = if protocol == Protocol::HTTP { Kind::Http } else { Kind::Tcp };
+    let kind = if protocol.is_http() { Kind::Http } else { Kind::Tcp };
     let mut connection = Connection::new(peer, target, Some(caller), kind);
     connection.routeless = !has_route;
     connection.authorities.set(*generation.gate.authorities.digest());
@@ -161,13 +158,10 @@ async fn enter(
         connection.head_since.set(Some(worker.now()));
     }
     let connection = worker.register(connection);
-    match protocol {
-        Protocol::HTTP => forward::http(worker, &connection, &generation, stream).await,
-        Protocol::TCP => {
-            if let Err(denial) = bytes(worker, &connection, generation, stream).await {
-                worker.refuse(&denial, peer, target.port, connection.party(), Asked::default());
-            }
-        }
+    if protocol.is_http() {
+        forward::http(worker, &connection, &generation, stream).await;
+    } else if let Err(denial) = bytes(worker, &connection, generation, stream).await {
+        worker.refuse(&denial, peer, target.port, connection.party(), Asked::default());
     }
     Ok(())
 }
@@ -224,12 +218,13 @@ impl Connection {
     /// Whether a configuration still lets this connection be.
     pub(crate) fn is_allowed_by(&self, generation: &Generation, now: UnixTime) -> bool {
         let gate = &generation.gate;
-        let expected = match self.kind {
-            Kind::Open => Door::Open,
-            Kind::Http => Door::Locked(Protocol::HTTP),
-            Kind::Tcp => Door::Locked(Protocol::TCP),
+        let is_as_before = match (self.kind, gate.policy.door(self.target.port)) {
+            (Kind::Open, door) => door == Some(Door::Open),
+            (Kind::Http, Some(Door::Locked(protocol))) => protocol.is_http(),
+            (Kind::Tcp, Some(Door::Locked(protocol))) => protocol == Protocol::TCP,
+            (Kind::Http | Kind::Tcp, _) => false,
         };
-        if gate.policy.door(self.target.port) != Some(expected) {
+        if !is_as_before {
             return false;
         }
         let Some(caller) = &self.caller else { return true };

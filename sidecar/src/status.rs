@@ -18,13 +18,7 @@ pub struct Status {
 
 impl Default for Status {
     fn default() -> Self {
-        let nothing = Loaded {
-            config_hash: None,
-            sequence: None,
-            server_certificate: None,
-            rejected: None,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+        let nothing = Loaded { version: env!("CARGO_PKG_VERSION").to_owned(), ..Loaded::default() };
         Self { loaded: Mutex::new(nothing), admin: ArcSwapOption::empty() }
     }
 }

@@ -25,20 +25,20 @@ const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
 
 /// Ports 8080 (HTTP, rules), 5432 (TCP), 9090 (open); the route's key is pinned to PIN.
 const POLICY: &str = r#"
-authorities: [{name: postern, roots: ROOTS}]
+authorities: [{name: postern, type: Postern, roots: ROOTS}]
 ports:
-  - {port: 8080, protocol: HTTP, access: {type: MutualTLS}}
-  - {port: 5432, protocol: TCP, access: {type: MutualTLS}}
+  - {port: 8080, protocol: HTTP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}
+  - {port: 5432, protocol: TCP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}
   - {port: 9090, protocol: HTTP, access: {type: Open, reason: metrics}}
 routes:
   - name: shop/orders
     port: 8080
-    callers: [{authority: postern, identity: "spiffe://test/ns/shop/gateway/edge/route/orders", keys: ["PIN"]}]
+    callers: [{name: c1, certificates: [{type: Identity, authority: postern, identity: "spiffe://test/ns/shop/gateway/edge/route/orders", keys: ["PIN"]}]}]
     hostnames: ["*.example.com"]
     rules: [{matches: [{path: {type: PathPrefix, value: /orders}}]}]
   - name: shop/database
     port: 5432
-    callers: [{authority: postern, identity: "spiffe://test/ns/shop/gateway/edge/route/other"}]
+    callers: [{name: c2, certificates: [{type: Identity, authority: postern, identity: "spiffe://test/ns/shop/gateway/edge/route/other"}]}]
 "#;
 
 /// Three ports, with different locks.

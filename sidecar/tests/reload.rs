@@ -345,9 +345,9 @@ async fn standalone_files_are_watched() {
     let ways = [(8080, application.address)];
     let policy = |identity: &str| {
         format!(
-            "{{authorities: [{{name: postern, roots: ROOTS}}], \
-             ports: [{{port: 8080, protocol: HTTP, access: {{type: MutualTLS}}}}], \
-             routes: [{{name: r, port: 8080, callers: [{{authority: postern, identity: '{identity}'}}]}}]}}"
+            "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
+             ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
+             routes: [{{name: r, port: 8080, callers: [{{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{identity}'}}]}}]}}]}}"
         )
     };
     let sidecar = Sidecar::start(&pki, &ways, &policy(ORDERS)).await;
@@ -357,7 +357,7 @@ async fn standalone_files_are_watched() {
     sidecar.configure(
         &pki,
         &ways,
-        "{authorities: [], ports: [{port: 0, protocol: TCP, access: {type: MutualTLS}}]}",
+        "{authorities: [], ports: [{port: 0, protocol: TCP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}]}",
     );
     let line = sidecar.logged("rejected", |line| line["message"] == "configuration rejected").await;
     assert!(line["reason"].as_str().unwrap().contains("port 0"), "{line}");

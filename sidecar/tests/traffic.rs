@@ -188,12 +188,18 @@ async fn only_what_may_be_sent_twice_is_sent_again() {
     let pki = Pki::new();
     let (mute, half) =
         (one_answer_per_connection(b"").await, one_answer_per_connection(b"HTTP/1.1 200").await);
-    let port = |port: u16| format!("{{port: {port}, protocol: HTTP, access: {{type: MutualTLS}}}}");
+    let port = |port: u16| {
+        format!(
+            "{{port: {port}, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}"
+        )
+    };
     let route = |port: u16| {
-        format!("{{name: r{port}, port: {port}, callers: [{{authority: postern, identity: '{ORDERS}'}}]}}")
+        format!(
+            "{{name: r{port}, port: {port}, callers: [{{name: c3, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}'}}]}}]}}"
+        )
     };
     let policy = format!(
-        "{{authorities: [{{name: postern, roots: ROOTS}}], ports: [{}, {}], routes: [{}, {}]}}",
+        "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], ports: [{}, {}], routes: [{}, {}]}}",
         port(1),
         port(2),
         route(1),
@@ -242,13 +248,13 @@ async fn the_applications_troubles_are_told() {
     });
     let application = Application::http().await;
     let policy = format!(
-        "{{authorities: [{{name: postern, roots: ROOTS}}], \
-         ports: [{{port: 1, protocol: HTTP, access: {{type: MutualTLS}}}}, \
-         {{port: 2, protocol: HTTP, access: {{type: MutualTLS}}}}, \
-         {{port: 3, protocol: HTTP, access: {{type: MutualTLS}}}}], \
-         routes: [{{name: a, port: 1, callers: [{{authority: postern, identity: '{ORDERS}'}}]}}, \
-         {{name: b, port: 2, callers: [{{authority: postern, identity: '{ORDERS}'}}]}}, \
-         {{name: c, port: 3, callers: [{{authority: postern, identity: '{ORDERS}'}}]}}]}}"
+        "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
+         ports: [{{port: 1, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}, \
+         {{port: 2, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}, \
+         {{port: 3, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
+         routes: [{{name: a, port: 1, callers: [{{name: c4, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}'}}]}}]}}, \
+         {{name: b, port: 2, callers: [{{name: c5, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}'}}]}}]}}, \
+         {{name: c, port: 3, callers: [{{name: c6, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}'}}]}}]}}]}}"
     );
     let ways = [(1, down), (2, rude_address), (3, application.address)];
     let sidecar = Sidecar::start(&pki, &ways, &policy).await;

@@ -116,6 +116,7 @@ mod tests {
     use k8s_openapi::ByteString;
     use postern_config::bundle::Content;
     use postern_config::policy::Policy;
+    use postern_config::settings::Settings;
     use postern_config::signed::Signer;
 
     use super::*;
@@ -151,7 +152,14 @@ mod tests {
             trust_uid: "uid".to_owned(),
             server_certificate: String::new(),
             admins: Vec::new(),
-            policy: Policy { authorities: Vec::new(), ports: Vec::new(), routes: Vec::new() },
+            policy: Policy {
+                authorities: Vec::new(),
+                ports: Vec::new(),
+                routes: Vec::new(),
+                tenant: Vec::new(),
+                revoked: Vec::new(),
+            },
+            settings: Settings::default(),
         };
         Bundle { sequence: 7, content }
     }

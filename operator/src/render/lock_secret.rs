@@ -54,6 +54,7 @@ pub fn render(
         server_certificate: leaf.facts.certificate_sha256.clone(),
         admins: vec![layout::operator_identity(&settings.trust_domain, &settings.namespace)],
         policy: with_pins(bundle, material),
+        settings: postern_config::settings::Settings::default(),
     };
     let config_hash = content.hash().map_err(|error| RenderError::Bundle(name(), error.into()))?;
     let (payload, signature) = match &bundle.previous {
@@ -92,9 +93,11 @@ fn next_sequence(last: Option<u64>, now_millis: i64) -> u64 {
 fn with_pins(bundle: &BundlePlan, material: &Material) -> Policy {
     let mut policy = bundle.policy.clone();
     for caller in policy.routes.iter_mut().flat_map(|route| &mut route.callers) {
-        let key = bundle.callers.get(&caller.identity).and_then(|id| material.keys.get(id));
-        let kept = || bundle.kept.get(&caller.identity).cloned();
-        caller.keys = Some(key.map(crate::plan::KeyMaterial::pins).or_else(kept).unwrap_or_default());
+        let Some(identity) = caller.identity() else { continue };
+        let key = bundle.callers.get(identity).and_then(|id| material.keys.get(id));
+        let kept = || bundle.kept.get(identity).cloned();
+        let pins = key.map(crate::plan::KeyMaterial::pins).or_else(kept).unwrap_or_default();
+        caller.pin(&pins);
     }
     policy
 }

@@ -23,8 +23,8 @@ pub fn mount_path(id: &KeyId) -> String {
 /// The name of the file that a backend needs.
 pub fn file_name(backend: &BackendPlan) -> &'static str {
     match backend.protocol {
-        Protocol::HTTP => LOCATION_FILE,
-        Protocol::TCP => STREAM_FILE,
+        Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => LOCATION_FILE,
+        Protocol::TCP | Protocol::UDP => STREAM_FILE,
     }
 }
 
@@ -35,8 +35,8 @@ pub fn file_name(backend: &BackendPlan) -> &'static str {
 pub fn files(id: &KeyId, backend: &BackendPlan) -> Result<BTreeMap<String, String>, Refused> {
     let texts = Texts::new(id, backend)?;
     let text = match backend.protocol {
-        Protocol::HTTP => location(&texts),
-        Protocol::TCP => stream(&texts),
+        Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => location(&texts),
+        Protocol::TCP | Protocol::UDP => stream(&texts),
     };
     Ok(BTreeMap::from([(file_name(backend).to_owned(), text)]))
 }

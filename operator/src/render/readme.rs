@@ -16,13 +16,13 @@ pub fn nginx(id: &KeyId, backend: &BackendPlan) -> String {
     let file = nginx::file_name(backend);
     let glob = file.replace(".conf", "*.conf");
     let (place, example) = match backend.protocol {
-        Protocol::HTTP => (
+        Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => (
             "the `location` whose requests are to go there",
             format!(
                 "    location / {{\n        root /var/empty;  # 404 once the route is deleted\n        include {mount}/{glob};\n    }}"
             ),
         ),
-        Protocol::TCP => (
+        Protocol::TCP | Protocol::UDP => (
             "a `server` of the `stream` block",
             format!(
                 "    stream {{\n        server {{\n            listen 9000;  # your choice\n            return \"\";  # once the route is deleted; before the include, which takes its place\n            include {mount}/{glob};\n        }}\n    }}"

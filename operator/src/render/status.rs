@@ -75,8 +75,8 @@ fn ports(lock: &LockPlan) -> Vec<PortStatus> {
 fn port(number: u16, name: Option<String>, plan: &PortPlan) -> PortStatus {
     let locked = plan.open.is_none();
     let protocol = match plan.protocol {
-        Protocol::HTTP => backend_trust::Protocol::HTTP,
-        Protocol::TCP => backend_trust::Protocol::TCP,
+        Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => backend_trust::Protocol::HTTP,
+        Protocol::TCP | Protocol::UDP => backend_trust::Protocol::TCP,
     };
     PortStatus {
         port: number,

@@ -121,8 +121,10 @@ pub fn unread(inputs: &Inputs, key: &KeyPlan) -> Option<(Refusal, KeyAction)> {
     let refusal = Refusal::new(ConditionType::Programmed, Reason::WriteFailed, message);
     let bundle = inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
     let routes = bundle.into_iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
-    let callers = routes.flat_map(|route| &route.callers).filter(|caller| caller.identity == key.identity);
-    let mut pins: Vec<String> = callers.filter_map(|caller| caller.keys.clone()).flatten().collect();
+    let callers = routes
+        .flat_map(|route| &route.callers)
+        .filter(|caller| caller.identity() == Some(key.identity.as_str()));
+    let mut pins: Vec<String> = callers.flat_map(|caller| caller.pins().cloned()).collect();
     pins.sort();
     pins.dedup();
     Some((refusal, KeyAction::Unread { pins }))

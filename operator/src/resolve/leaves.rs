@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_config::bundle::Content;
+use postern_config::policy::Caller;
 
 use crate::inputs::{Inputs, KeySecret, Leaf, LeafFacts, SubjectName};
 use crate::plan::{AuthorityKind, IssueReason, LeafPlan, LeafSpec};
@@ -197,8 +198,7 @@ impl<'a> Published<'a> {
     fn everywhere(&self, identity: &str, pin: &str) -> bool {
         let callers =
             self.content.iter().flat_map(|content| &content.policy.routes).flat_map(|route| &route.callers);
-        let mut keys =
-            callers.filter(|caller| caller.identity == identity).filter_map(|caller| caller.keys.as_ref());
-        self.acknowledged && keys.any(|keys| keys.iter().any(|key| key == pin))
+        let mut keys = callers.filter(|caller| caller.identity() == Some(identity)).flat_map(Caller::pins);
+        self.acknowledged && keys.any(|key| key == pin)
     }
 }

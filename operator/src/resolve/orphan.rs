@@ -115,7 +115,7 @@ fn keys_of(
     let admitted: BTreeSet<&str> = policies
         .filter(|route| route.name == name)
         .flat_map(|route| &route.callers)
-        .map(|caller| caller.identity.as_str())
+        .filter_map(|caller| caller.identity())
         .collect();
     let published = Published::new(inputs);
     let mut seen = BTreeSet::new();
@@ -154,9 +154,11 @@ fn remaining(inputs: &Inputs, policy: &Policy, routes: &[RoutePlan]) -> Policy {
     policy.authorities = policy::authorities(&inputs.authorities);
     policy.routes.retain(|route| existing.contains(&route.name));
     for route in &mut policy.routes {
-        route.callers.retain(|caller| holding.contains_key(&caller.identity));
+        route
+            .callers
+            .retain(|caller| caller.identity().is_some_and(|identity| holding.contains_key(identity)));
         for caller in &mut route.callers {
-            caller.keys = Some(Vec::new());
+            caller.pin(&[]);
         }
     }
     policy

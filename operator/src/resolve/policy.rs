@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use postern_config::policy::{Access, Authority, Caller, Policy, Port, Route};
+use postern_config::policy::{
+    Access, Authority, AuthorityKind, Caller, CertificateMatch, Enforcement, ForwardedCertificate, Policy,
+    Port, Route, Transport,
+};
 
 use crate::inputs::{Authorities, KeyId};
 use crate::plan::{KeyAction, KeyPlan, PortPlan, RoutePlan};
@@ -12,7 +15,12 @@ pub const AUTHORITY: &str = "postern";
 
 /// Whom the policy believes.
 pub fn authorities(authorities: &Authorities) -> Vec<Authority> {
-    vec![Authority { name: AUTHORITY.to_owned(), roots: authorities.client_roots_pem.clone() }]
+    vec![Authority {
+        name: AUTHORITY.to_owned(),
+        kind: AuthorityKind::Postern,
+        roots: authorities.client_roots_pem.clone(),
+        ..Authority::default()
+    }]
 }
 
 /// The policy of a lock, without pins: each caller's `keys` is empty, so that it admits nobody until `render` fills
@@ -22,6 +30,8 @@ pub fn policy(namespace: &str, roots: &Authorities, ports: &[PortPlan], routes: 
         authorities: authorities(roots),
         ports: ports.iter().map(port).collect(),
         routes: routes.iter().filter_map(|plan| route(namespace, plan)).collect(),
+        tenant: Vec::new(),
+        revoked: Vec::new(),
     };
     policy.ports.sort_by(|a, b| a.port.cmp(&b.port));
     policy.routes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -30,22 +40,29 @@ pub fn policy(namespace: &str, roots: &Authorities, ports: &[PortPlan], routes: 
 
 fn port(plan: &PortPlan) -> Port {
     let access = match &plan.open {
-        Some(reason) => Access::Open { reason: reason.clone() },
-        None => Access::MutualTLS,
+        Some(reason) => Access::Open { reason: reason.clone(), paths: Vec::new() },
+        None => Access::mutual_tls(),
     };
-    Port { port: plan.port.clone(), protocol: plan.protocol, access }
+    Port {
+        port: plan.port.clone(),
+        protocol: plan.protocol,
+        access,
+        transport: Transport::default(),
+        enforcement: Enforcement::default(),
+    }
 }
 
 fn route(namespace: &str, plan: &RoutePlan) -> Option<Route> {
     let backend = plan.backend.as_ref().filter(|_| plan.attached())?;
-    let mut callers: Vec<_> = admitted(plan).map(|key| caller(key.identity.clone())).collect();
-    callers.sort_by(|a, b| a.identity.cmp(&b.identity));
+    let mut callers: Vec<_> = admitted(plan).map(caller).collect();
+    callers.sort_by(|a, b| a.name.cmp(&b.name));
     Some(Route {
         name: route_name(namespace, &plan.name),
         port: backend.port.clone(),
         callers,
         hostnames: plan.hostnames.clone(),
         rules: plan.rules.clone(),
+        forwarded_certificate: ForwardedCertificate::default(),
     })
 }
 
@@ -54,8 +71,18 @@ pub fn route_name(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
 }
 
-fn caller(identity: String) -> Caller {
-    Caller { authority: AUTHORITY.to_owned(), identity, keys: Some(Vec::new()) }
+fn caller(key: &KeyPlan) -> Caller {
+    let certificate = CertificateMatch::Identity {
+        authority: AUTHORITY.to_owned(),
+        identity: key.identity.clone(),
+        keys: Some(Vec::new()),
+    };
+    Caller {
+        name: format!("gateway/{}", key.id.gateway),
+        certificates: vec![certificate],
+        credentials: Vec::new(),
+        header_values: Vec::new(),
+    }
 }
 
 fn admitted(plan: &RoutePlan) -> impl Iterator<Item = &KeyPlan> {

@@ -320,13 +320,8 @@ impl World {
             if step.silent.contains(&pod.name) || pod.ips.is_empty() {
                 continue;
             }
-            let loaded = Loaded {
-                config_hash: Some(hash.clone()),
-                sequence: None,
-                server_certificate: None,
-                rejected: None,
-                version: "1".to_owned(),
-            };
+            let loaded =
+                Loaded { config_hash: Some(hash.clone()), version: "1".to_owned(), ..Loaded::default() };
             self.loaded.insert(pod.name.clone(), loaded);
         }
     }

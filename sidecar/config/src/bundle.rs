@@ -4,10 +4,11 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
+use crate::settings::Settings;
 use crate::signed::{Domain, SignatureError, Signer, VerifyKey};
 
 /// The payload that the operator signs; [`crate::layout::BUNDLE_KEY`] holds its JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Bundle {
     /// Grows with every change, over all bundles of this namespace and trust, also when the trust is deleted
@@ -18,7 +19,7 @@ pub struct Bundle {
 }
 
 /// All of a bundle but its sequence: two bundles with equal content need not be told apart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Content {
     /// Namespace of the `BackendTrust`.
@@ -30,10 +31,13 @@ pub struct Content {
     pub trust_uid: String,
     /// SHA-256 of the server certificate (the leaf, DER) that goes with this bundle, lower-case hex.
     pub server_certificate: String,
-    /// SPIFFE ids that may use the admin endpoint, believed from the first authority of the policy only.
+    /// SPIFFE ids that may use the admin endpoint, believed from the authority of type Postern only.
     pub admins: Vec<String>,
     /// What is enforced.
     pub policy: Policy,
+    /// How the sidecar works, apart from that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settings: Settings,
 }
 
 /// A bundle that cannot be used.
@@ -77,4 +81,8 @@ impl Bundle {
         crate::signed::verify(Domain::Bundle, payload, signature, keys)?;
         Ok(serde_json::from_slice(payload)?)
     }
+}
+
+fn is_default(settings: &Settings) -> bool {
+    *settings == Settings::default()
 }

@@ -4,6 +4,7 @@
 //! * [`policy`]: what the sidecar enforces.
 //! * [`bundle`]: the policy with its origin and sequence, as signed by the operator.
 //! * [`record`]: what injection learnt about one pod (its probes and port names), signed likewise.
+//! * [`settings`]: how it works apart from that (log, limits, traces).
 //! * [`signed`]: the signature that both carry.
 //! * [`loaded`]: the sidecar's answer to "which configuration have you loaded?".
 //! * [`standalone`]: the file behind `postern-sidecar --config FILE`.
@@ -13,5 +14,6 @@ pub mod layout;
 pub mod loaded;
 pub mod policy;
 pub mod record;
+pub mod settings;
 pub mod signed;
 pub mod standalone;

@@ -9,23 +9,51 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
-    /// Who may sign the certificates of callers. Each has a root store of its own.
+    /// Who may vouch for the certificates of callers. Each has a root store of its own.
     pub authorities: Vec<Authority>,
     /// Ports of the pod that may be called at all, by container port.
     pub ports: Vec<Port>,
     /// Who may call: one entry per `ApiRoute`.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Certificates that all callers of a [`Lock::Caller`] share; never enough without credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenant: Vec<CertificateMatch>,
+    /// SHA-256 of certificates (DER) that are refused although an authority vouches for them, lower-case hex.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
 }
 
-/// A certificate authority whose client certificates are believed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Who vouches for client certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Authority {
-    /// Its name, unique in the policy; callers are bound to it.
+    /// Its name, unique in the policy; certificates are bound to it.
     pub name: String,
-    /// Its root certificates, PEM, at least one.
+    /// What it is. Only [`AuthorityKind::Postern`] is believed for `spiffe://` names, and at most one is of that kind.
+    #[serde(rename = "type", default)]
+    pub kind: AuthorityKind,
+    /// Its root certificates, PEM, at least one; none for [`AuthorityKind::Pin`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub roots: String,
+    /// For [`AuthorityKind::Pin`]: SHA-256 of each certificate (DER) that is trusted by itself, lower-case hex.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<String>,
+    /// It vouches for the admin endpoint's callers alone, and for nobody who calls the application.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub admin_only: bool,
+}
+
+/// What kind of authority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthorityKind {
+    /// Postern's own client CA.
+    Postern,
+    /// Somebody else's CA certificates.
+    #[default]
+    Bundle,
+    /// Certificates that are trusted by themselves, whoever signed them.
+    Pin,
 }
 
 /// A container port, by number or by the name that the pod gives it.
@@ -43,8 +71,22 @@ pub enum PortRef {
 pub enum Protocol {
     /// HTTP/1.1; HTTP/2 callers are translated.
     HTTP,
+    /// HTTP/2 with prior knowledge, without TLS (RFC 9113 section 3.3); HTTP/1.1 callers are translated.
+    H2C,
+    /// HTTP over TLS, which the sidecar ends and begins anew: HTTP/2 if the application offers it by ALPN, else
+    /// HTTP/1.1.
+    HTTPS,
     /// Any byte stream.
     TCP,
+    /// Datagrams. No lock can stand before them: such a port is open or closed.
+    UDP,
+}
+
+impl Protocol {
+    /// Whether requests are looked at one by one.
+    pub const fn is_http(self) -> bool {
+        matches!(self, Self::HTTP | Self::H2C | Self::HTTPS)
+    }
 }
 
 /// One port and the door in front of it.
@@ -57,19 +99,127 @@ pub struct Port {
     pub protocol: Protocol,
     /// The door.
     pub access: Access,
+    /// How callers come to a locked port.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub transport: Transport,
+    /// Whether a denial is carried out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub enforcement: Enforcement,
 }
 
 /// How a port is guarded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub enum Access {
-    /// Mutual TLS: a handshake without an accepted client certificate fails.
-    MutualTLS,
-    /// No lock; bytes pass as they are.
+    /// Behind locks.
+    Locked {
+        /// Which.
+        locks: Locks,
+    },
+    /// No lock.
     Open {
         /// Why, in the words of the lock's author.
         reason: String,
+        /// Empty: bytes pass as they are, to any caller. Else only GET and HEAD of exactly these canonical paths over
+        /// plain HTTP/1.1 pass; everything else is refused.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        paths: Vec<String>,
     },
+}
+
+/// How callers come to a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Transport {
+    /// By TLS.
+    #[default]
+    TLS,
+    /// Without. Only for locks that need no certificate.
+    Plaintext,
+}
+
+/// What becomes of a denial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Enforcement {
+    /// It is carried out.
+    #[default]
+    Enforce,
+    /// The call goes through, and the denial is logged, counted and told to the operator. TLS and plaintext are then
+    /// told apart by a connection's first bytes, on HTTP ports; on a TCP port callers must still come by TLS, since a
+    /// server that speaks first would be waited for in vain.
+    Audit,
+}
+
+/// Several locks on one door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Locks {
+    /// How many of them must open.
+    pub require: Require,
+    /// At least one.
+    pub list: Vec<Lock>,
+}
+
+/// How many locks must open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Require {
+    /// Each, and for one and the same caller of a route.
+    All,
+    /// One.
+    Any,
+}
+
+/// What must be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Lock {
+    /// A client certificate: one of [`Caller::certificates`].
+    MutualTLS,
+    /// HTTP Basic credentials (RFC 7617).
+    Basic {
+        /// The header that carries them, lower-case; `authorization` unless asked otherwise.
+        header_name: String,
+        /// Whether the application sees them.
+        upstream: Upstream,
+        /// Users who open this lock for whichever caller of a route the other locks leave. Absent: each caller has
+        /// credentials of its own ([`Caller::credentials`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        users: Option<Vec<Credential>>,
+    },
+    /// A header whose value only the caller knows ([`Caller::header_values`]); it never reaches the application.
+    Header {
+        /// Lower-case.
+        name: String,
+    },
+    /// Callers with a name: a certificate of their own, the tenant's, credentials, as the mode says.
+    Caller {
+        /// What must be presented together.
+        mode: Mode,
+        /// The header that carries credentials, lower-case.
+        header_name: String,
+        /// Whether the application sees them.
+        upstream: Upstream,
+    },
+}
+
+/// What the application sees of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Upstream {
+    /// Nothing.
+    Strip,
+    /// The header as it came.
+    Keep,
+}
+
+/// The security mode of a lock for callers with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// Credentials decide where there are any, else the caller's own certificate.
+    Default,
+    /// As Default, and beside credentials a certificate is demanded: the caller's own, or the tenant's for callers who
+    /// have none.
+    Force,
+    /// As Force, and a handshake without a certificate is refused.
+    Exclusive,
 }
 
 /// Who may call one port, and for what.
@@ -88,20 +238,111 @@ pub struct Route {
     /// What may be asked for, any of these. Empty: everything. Without meaning for TCP.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Whether a caller may tell of the certificate of whom it calls for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub forwarded_certificate: ForwardedCertificate,
 }
 
-/// A caller's identity, bound to the authority that may vouch for it.
+/// What becomes of `X-Forwarded-Client-Cert` and `Client-Cert` (RFC 9440) as the caller sends them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ForwardedCertificate {
+    /// They are dropped; the caller's own certificate is written.
+    #[default]
+    Replace,
+    /// `X-Forwarded-Client-Cert` keeps its elements and the caller's own is written after them; `Client-Cert` and
+    /// `Client-Cert-Chain` stay as they came, if they are well formed.
+    Append,
+}
+
+/// One holder of a route's key, and all that it may show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Caller {
-    /// A name from [`Policy::authorities`].
-    pub authority: String,
-    /// The one URI in the certificate's subject alternative name, compared byte by byte.
-    pub identity: String,
-    /// SHA-256 of the `SubjectPublicKeyInfo` (DER) of each key that may be used, lower-case hex.
-    /// Absent: any key that the authority has certified for this identity. Empty: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keys: Option<Vec<String>>,
+    /// For logs and metrics, unique in its route: `gateway/edge`, `caller/acme`.
+    pub name: String,
+    /// Certificates that are its own; any of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateMatch>,
+    /// Credentials that are its own; any of these (two during a rotation).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credential>,
+    /// Values for [`Lock::Header`]; any of these (two during a rotation).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub header_values: Vec<HeaderSecret>,
+}
+
+/// Which certificate, and who must vouch for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum CertificateMatch {
+    /// By the one URI in its subject alternative name, and by its key.
+    Identity {
+        /// A name from [`Policy::authorities`].
+        authority: String,
+        /// Compared byte by byte.
+        identity: String,
+        /// SHA-256 of the `SubjectPublicKeyInfo` (DER) of each key that may be used, lower-case hex.
+        /// Absent: any key that the authority has certified for this identity. Empty: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<Vec<String>>,
+    },
+    /// One certificate. An authority of the policy must vouch for it all the same.
+    Fingerprint {
+        /// SHA-256 of the certificate (DER), lower-case hex.
+        sha256: String,
+    },
+    /// By its subject.
+    Subject {
+        /// A name from [`Policy::authorities`].
+        authority: String,
+        /// RFC 4514; attributes are compared as sequences of RDNs, types by OID, values after RFC 4514 unescaping.
+        subject: String,
+    },
+    /// By one of its subject alternative names.
+    #[serde(rename = "SAN")]
+    San {
+        /// A name from [`Policy::authorities`].
+        authority: String,
+        /// Which kind of name.
+        kind: SanKind,
+        /// DNS names and the host of an e-mail address are compared without case, all else byte by byte.
+        value: String,
+    },
+}
+
+/// Kinds of subject alternative names (RFC 5280 section 4.2.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SanKind {
+    /// `dNSName`.
+    DNS,
+    /// `uniformResourceIdentifier`.
+    URI,
+    /// `rfc822Name`.
+    Email,
+}
+
+/// A user name and what its password is checked by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credential {
+    /// Unique in the policy; by it the operator is told when it was last used.
+    pub id: String,
+    /// The user-id (RFC 7617), without a colon.
+    pub username: String,
+    /// `sha256:<hex>`: SHA-256 of a password of at least 128 random bits. `$pbkdf2-sha256$i=<iterations>$<salt>$<hash>`
+    /// (PHC string format, unpadded base64), `$2y$…`, `$2b$…` or `$2a$…` (bcrypt), `$5$…` or `$6$…` (SHA-crypt): of any
+    /// password.
+    pub verifier: String,
+}
+
+/// What a secret header's value is checked by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderSecret {
+    /// Unique in the policy; by it the operator is told when it was last used.
+    pub id: String,
+    /// `sha256:<hex>`: SHA-256 of the value's bytes.
+    pub verifier: String,
 }
 
 /// A named set of matches.
@@ -146,4 +387,47 @@ pub enum PathMatchKind {
     Exact,
     /// Whole segments from the start: `/a` matches `/a` and `/a/b`, not `/ab`.
     PathPrefix,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's interface")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Caller {
+    /// The identity that Postern's own certificates give it, if it has one.
+    pub fn identity(&self) -> Option<&str> {
+        self.certificates.iter().find_map(|certificate| match certificate {
+            CertificateMatch::Identity { identity, .. } => Some(identity.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Every pinned key of its identities.
+    pub fn pins(&self) -> impl Iterator<Item = &String> {
+        self.certificates.iter().flat_map(|certificate| match certificate {
+            CertificateMatch::Identity { keys: Some(keys), .. } => keys.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// Pins exactly these keys for its identities.
+    pub fn pin(&mut self, pins: &[String]) {
+        for certificate in &mut self.certificates {
+            if let CertificateMatch::Identity { keys, .. } = certificate {
+                *keys = Some(pins.to_vec());
+            }
+        }
+    }
+}
+
+impl Access {
+    /// Mutual TLS alone, the lock that holds where nothing else is said.
+    pub fn mutual_tls() -> Self {
+        Self::Locked { locks: Locks { require: Require::All, list: vec![Lock::MutualTLS] } }
+    }
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
+use crate::settings::Settings;
 
 /// A sidecar without an operator: it listens, and forwards to fixed addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Standalone {
     /// Where callers come in; at least one.
@@ -17,6 +18,9 @@ pub struct Standalone {
     pub server: ServerFiles,
     /// Who may call what. Its ports are the listeners' `port`s.
     pub policy: Policy,
+    /// How the sidecar works, apart from that.
+    #[serde(default)]
+    pub settings: Settings,
     /// Where `/metrics` is served; absent: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_address: Option<SocketAddr>,

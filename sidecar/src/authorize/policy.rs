@@ -138,9 +138,13 @@ impl Policy {
         let mut policy = Self::default();
         for port in &written.ports {
             let Some(number) = resolve(&port.port)? else { continue };
+            // Datagrams pass by the sidecar; for TCP such a port is closed.
+            if port.protocol == Protocol::UDP {
+                continue;
+            }
             let door = match port.access {
                 config::Access::Open { .. } => Door::Open,
-                config::Access::MutualTLS => Door::Locked(port.protocol),
+                config::Access::Locked { .. } => Door::Locked(port.protocol),
             };
             policy.doors.entry(number).and_modify(|other| *other = stricter(*other, door)).or_insert(door);
         }
@@ -148,17 +152,22 @@ impl Policy {
             let Some(port) = resolve(&route.port)? else { continue };
             let compiled = Arc::new(Route::compile(route)?);
             for caller in &route.callers {
-                if !authorities.contains(caller.authority.as_str()) {
-                    let (route, authority) = (route.name.clone(), caller.authority.clone());
-                    return Err(PolicyError::UnknownAuthority { route, authority });
+                for certificate in &caller.certificates {
+                    let config::CertificateMatch::Identity { authority, identity, keys } = certificate else {
+                        continue;
+                    };
+                    if !authorities.contains(authority.as_str()) {
+                        let (route, authority) = (route.name.clone(), authority.clone());
+                        return Err(PolicyError::UnknownAuthority { route, authority });
+                    }
+                    let keys = keys.as_ref().map(|keys| pins(&route.name, keys)).transpose()?;
+                    policy.grants.entry(identity.as_str().into()).or_default().push(Grant {
+                        authority: authority.as_str().into(),
+                        port,
+                        route: Arc::clone(&compiled),
+                        keys,
+                    });
                 }
-                let keys = caller.keys.as_ref().map(|keys| pins(&route.name, keys)).transpose()?;
-                policy.grants.entry(caller.identity.as_str().into()).or_default().push(Grant {
-                    authority: caller.authority.as_str().into(),
-                    port,
-                    route: Arc::clone(&compiled),
-                    keys,
-                });
             }
         }
         Ok(Compiled { policy, unresolved })
@@ -191,8 +200,10 @@ impl Grant {
 /// A lock is stricter than none, and HTTP, where rules apply, is stricter than bytes.
 fn stricter(one: Door, other: Door) -> Door {
     match (one, other) {
-        (Door::Locked(Protocol::HTTP), _) | (_, Door::Locked(Protocol::HTTP)) => Door::Locked(Protocol::HTTP),
-        (Door::Locked(Protocol::TCP), _) | (_, Door::Locked(Protocol::TCP)) => Door::Locked(Protocol::TCP),
+        (Door::Locked(protocol), _) | (_, Door::Locked(protocol)) if protocol.is_http() => {
+            Door::Locked(protocol)
+        }
+        (Door::Locked(protocol), _) | (_, Door::Locked(protocol)) => Door::Locked(protocol),
         (Door::Open, Door::Open) => Door::Open,
     }
 }

@@ -5,21 +5,21 @@ use postern_config::policy as config;
 use super::*;
 
 const POLICY: &str = r#"
-authorities: [{name: postern, roots: unused}, {name: partner, roots: unused}]
+authorities: [{name: postern, type: Postern, roots: unused}, {name: partner, roots: unused}]
 ports:
-  - {port: 8080, protocol: HTTP, access: {type: MutualTLS}}
-  - {port: 5432, protocol: TCP, access: {type: MutualTLS}}
+  - {port: 8080, protocol: HTTP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}
+  - {port: 5432, protocol: TCP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}
   - {port: 9090, protocol: HTTP, access: {type: Open, reason: metrics}}
   - {port: web, protocol: TCP, access: {type: Open, reason: by name}}
-  - {port: 8081, protocol: TCP, access: {type: MutualTLS}}
-  - {port: nowhere, protocol: HTTP, access: {type: MutualTLS}}
+  - {port: 8081, protocol: TCP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}
+  - {port: nowhere, protocol: HTTP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}
 routes:
   - name: shop/any
     port: 8080
-    callers: [{authority: postern, identity: "spiffe://d/any"}]
+    callers: [{name: c1, certificates: [{type: Identity, authority: postern, identity: "spiffe://d/any"}]}]
   - name: shop/orders
     port: 8080
-    callers: [{authority: postern, identity: "spiffe://d/orders", keys: [PIN]}]
+    callers: [{name: c2, certificates: [{type: Identity, authority: postern, identity: "spiffe://d/orders", keys: [PIN]}]}]
     hostnames: [API.example.com, "*.shop.example"]
     rules:
       - matches:
@@ -28,16 +28,16 @@ routes:
       - matches: [{method: OPTIONS}]
   - name: shop/database
     port: 5432
-    callers: [{authority: postern, identity: "spiffe://d/any"}, {authority: partner, identity: "urn:acme"}]
+    callers: [{name: c3, certificates: [{type: Identity, authority: postern, identity: "spiffe://d/any"}]}, {name: c4, certificates: [{type: Identity, authority: partner, identity: "urn:acme"}]}]
   - name: shop/orphan
     port: 7000
-    callers: [{authority: postern, identity: "spiffe://d/any"}]
+    callers: [{name: c5, certificates: [{type: Identity, authority: postern, identity: "spiffe://d/any"}]}]
   - name: shop/nobody
     port: 8080
     callers: []
   - name: shop/locked-out
     port: 8080
-    callers: [{authority: postern, identity: "spiffe://d/none", keys: []}]
+    callers: [{name: c6, certificates: [{type: Identity, authority: postern, identity: "spiffe://d/none", keys: []}]}]
 "#;
 
 const KEY: KeyHash = [7; 32];
@@ -157,10 +157,10 @@ fn has_route_follows_the_policy() {
 #[test]
 fn what_narrows_a_callers_routes() {
     let policy = |routes: &str| {
-        let callers = "callers: [{authority: a, identity: i}]";
+        let callers = "callers: [{name: c7, certificates: [{type: Identity, authority: a, identity: i}]}]";
         let text = format!(
             "{{authorities: [{{name: a, roots: ''}}, {{name: b, roots: ''}}], \
-             ports: [{{port: 1, protocol: HTTP, access: {{type: MutualTLS}}}}], routes: [{routes}]}}"
+             ports: [{{port: 1, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], routes: [{routes}]}}"
         );
         compile(&text.replace("WHO", callers)).unwrap().policy
     };
@@ -178,17 +178,22 @@ fn what_narrows_a_callers_routes() {
         ("a route more", host, "{name: r, port: 1, WHO, hostnames: [x]}, {name: s, port: 1, WHO}", false),
         ("the route goes", any, "", true),
         ("to another port", any, "{name: r, port: 2, WHO}", true),
-        ("to another caller", any, "{name: r, port: 1, callers: [{authority: b, identity: i}]}", true),
+        (
+            "to another caller",
+            any,
+            "{name: r, port: 1, callers: [{name: c8, certificates: [{type: Identity, authority: b, identity: i}]}]}",
+            true,
+        ),
         (
             "its key is no longer pinned",
             any,
-            "{name: r, port: 1, callers: [{authority: a, identity: i, keys: []}]}",
+            "{name: r, port: 1, callers: [{name: c9, certificates: [{type: Identity, authority: a, identity: i, keys: []}]}]}",
             true,
         ),
         (
             "its key is pinned",
             any,
-            "{name: r, port: 1, callers: [{authority: a, identity: i, keys: [PIN]}]}",
+            "{name: r, port: 1, callers: [{name: c10, certificates: [{type: Identity, authority: a, identity: i, keys: [PIN]}]}]}",
             false,
         ),
         ("hosts come", any, host, true),
@@ -215,8 +220,8 @@ fn the_stricter_of_two_entries_wins() {
         compile(&text).unwrap().policy.door(8081)
     };
     let open = "protocol: HTTP, access: {type: Open, reason: r}";
-    let tcp = "protocol: TCP, access: {type: MutualTLS}";
-    let http = "protocol: HTTP, access: {type: MutualTLS}";
+    let tcp = "protocol: TCP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}";
+    let http = "protocol: HTTP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}";
     for (first, second, expected) in [
         (open, open, Door::Open),
         (open, tcp, Door::Locked(config::Protocol::TCP)),
@@ -234,14 +239,17 @@ fn a_policy_that_contradicts_itself_is_refused_whole() {
     assert_eq!(compile(POLICY).unwrap().unresolved.iter().collect::<Vec<_>>(), ["nowhere"]);
     for (text, message) in [
         ("{authorities: [{name: a, roots: ''}, {name: a, roots: ''}], ports: []}", "listed twice"),
-        ("{authorities: [], ports: [{port: 0, protocol: TCP, access: {type: MutualTLS}}]}", "port 0"),
         (
-            "{authorities: [], ports: [], routes: [{name: r, port: 1, callers: [{authority: x, identity: i}]}]}",
+            "{authorities: [], ports: [{port: 0, protocol: TCP, access: {type: Locked, locks: {require: All, list: [{type: MutualTLS}]}}}]}",
+            "port 0",
+        ),
+        (
+            "{authorities: [], ports: [], routes: [{name: r, port: 1, callers: [{name: c11, certificates: [{type: Identity, authority: x, identity: i}]}]}]}",
             "not among",
         ),
         (
             "{authorities: [{name: x, roots: ''}], ports: [], routes: [{name: r, port: 1, \
-             callers: [{authority: x, identity: i, keys: [zz]}]}]}",
+             callers: [{name: c12, certificates: [{type: Identity, authority: x, identity: i, keys: [zz]}]}]}]}",
             "64 hex digits",
         ),
         (

@@ -169,6 +169,7 @@ impl GuardedPod {
                 server_certificate: self.pki.server.sha256(),
                 admins: vec![OPERATOR.to_owned()],
                 policy,
+                settings: postern_config::settings::Settings::default(),
             },
         }
     }
@@ -177,11 +178,14 @@ impl GuardedPod {
     pub fn policy(&self, callers: &[(&str, Option<Vec<String>>)]) -> Policy {
         let callers: Vec<_> = callers
             .iter()
-            .map(|(identity, keys)| serde_json::json!({"authority": "postern", "identity": identity, "keys": keys}))
+            .map(|(identity, keys)| {
+                serde_json::json!({"name": identity, "certificates": [
+                {"type": "Identity", "authority": "postern", "identity": identity, "keys": keys}]})
+            })
             .collect();
         serde_json::from_value(serde_json::json!({
-            "authorities": [{"name": "postern", "roots": self.pki.callers.pem}],
-            "ports": [{"port": "web", "protocol": "HTTP", "access": {"type": "MutualTLS"}}],
+            "authorities": [{"name": "postern", "type": "Postern", "roots": self.pki.callers.pem}],
+            "ports": [{"port": "web", "protocol": "HTTP", "access": postern_config::policy::Access::mutual_tls()}],
             "routes": [{"name": "shop/orders", "port": "web", "callers": callers}],
         }))
         .unwrap()

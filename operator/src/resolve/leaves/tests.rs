@@ -1,6 +1,7 @@
 use zeroize::Zeroizing;
 
-use postern_config::policy::{Caller, Policy, PortRef, Route};
+use postern_config::policy::{Caller, CertificateMatch, ForwardedCertificate, Policy, PortRef, Route};
+use postern_config::settings::Settings;
 
 use super::*;
 use crate::inputs::PreviousPin;
@@ -40,13 +41,21 @@ fn changed(issued: i64, change: impl FnOnce(&mut LeafFacts)) -> Leaf {
 
 fn content(identity: &str, pins: &[&str]) -> Content {
     let keys = Some(pins.iter().map(ToString::to_string).collect());
-    let caller = Caller { authority: "postern".to_owned(), identity: identity.to_owned(), keys };
+    let certificate =
+        CertificateMatch::Identity { authority: "postern".to_owned(), identity: identity.to_owned(), keys };
+    let caller = Caller {
+        name: "gateway/edge".to_owned(),
+        certificates: vec![certificate],
+        credentials: Vec::new(),
+        header_values: Vec::new(),
+    };
     let route = Route {
         name: "shop/orders".to_owned(),
         port: PortRef::Number(8080),
         callers: vec![caller],
         hostnames: Vec::new(),
         rules: Vec::new(),
+        forwarded_certificate: ForwardedCertificate::default(),
     };
     Content {
         namespace: "shop".to_owned(),
@@ -54,7 +63,14 @@ fn content(identity: &str, pins: &[&str]) -> Content {
         trust_uid: String::new(),
         server_certificate: String::new(),
         admins: Vec::new(),
-        policy: Policy { authorities: Vec::new(), ports: Vec::new(), routes: vec![route] },
+        policy: Policy {
+            authorities: Vec::new(),
+            ports: Vec::new(),
+            routes: vec![route],
+            tenant: Vec::new(),
+            revoked: Vec::new(),
+        },
+        settings: Settings::default(),
     }
 }
 

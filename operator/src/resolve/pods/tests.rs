@@ -36,10 +36,9 @@ fn pod() -> PodFacts {
 fn loaded(hash: Option<&str>, rejected: Option<&str>) -> Loaded {
     Loaded {
         config_hash: hash.map(str::to_owned),
-        sequence: None,
-        server_certificate: None,
         rejected: rejected.map(str::to_owned),
         version: "1".to_owned(),
+        ..Loaded::default()
     }
 }
 
