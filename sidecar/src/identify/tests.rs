@@ -42,7 +42,7 @@ fn sign(params: &CertificateParams, by: &Ca) -> CertificateDer<'static> {
 }
 
 fn written(name: &str, ca: &Ca) -> Written {
-    Written { name: name.to_owned(), roots: ca.pem.clone() }
+    Written { name: name.to_owned(), roots: ca.pem.clone(), ..Written::default() }
 }
 
 #[test]
@@ -141,8 +141,10 @@ fn roots_must_be_certificates() {
     for (roots, message) in
         [("", "no PEM"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "trust anchor")]
     {
-        let error =
-            Authorities::parse(&[Written { name: "a".to_owned(), roots: roots.to_owned() }], Vec::new());
+        let error = Authorities::parse(
+            &[Written { name: "a".to_owned(), roots: roots.to_owned(), ..Written::default() }],
+            Vec::new(),
+        );
         let error = error.unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
