@@ -19,10 +19,10 @@ impl House {
     /// The same, before an application of the test's own.
     pub async fn before(application: Application, arguments: &[&str]) -> Self {
         let policy = format!(
-            "{{authorities: [{{name: postern, roots: ROOTS}}], \
-             ports: [{{port: 8080, protocol: HTTP, access: {{type: MutualTLS}}}}], \
-             routes: [{{name: r, port: 8080, callers: [{{authority: postern, identity: '{ORDERS}'}}, \
-             {{authority: postern, identity: '{ORDERS}2'}}]}}]}}"
+            "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
+             ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
+             routes: [{{name: r, port: 8080, callers: [{{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}'}}]}}, \
+             {{name: c2, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}2'}}]}}]}}]}}"
         );
         Self::with_policy(application, &policy, arguments).await
     }
