@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::rotation::KeyRotation;
 use crate::schema;
 
 /// Which gateways may call which backend, for which host names and paths.
@@ -67,6 +68,9 @@ pub struct ApiRouteSpec {
     /// How the gateway checks that it talks to the right backend. Absent: by the Service's own name.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "backendTLS")]
     pub backend_tls: Option<BackendTls>,
+    /// Replacing the gateways' keys ahead of their time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<KeyRotation>,
 }
 
 /// A BackendTrust in the same namespace.

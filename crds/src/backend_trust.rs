@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::port::PortRef;
+use crate::rotation::Rotation;
 use crate::schema;
 use crate::selector::PodSelector;
 
@@ -62,6 +63,12 @@ pub struct BackendTrustSpec {
     /// Replacing keys and certificates ahead of their time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
+    /// Certificates that are refused although somebody vouches for them, by SHA-256 of the certificate (DER): 64
+    /// hexadecimal digits, with or without colons between the bytes. They are refused at once, and their open
+    /// connections closed. A gateway whose certificate is among them gets another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::fingerprints")]
+    pub revoked_certificates: Vec<String>,
 }
 
 /// One container port that differs.
@@ -133,16 +140,6 @@ pub enum UpdateStrategyType {
     RollingUpdate,
     /// By whoever runs them.
     OnDelete,
-}
-
-/// Replacing keys and certificates.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rotation {
-    /// What was issued before this time, for the backend and for the gateways with a key to it, is replaced now.
-    /// RFC 3339; write the present time.
-    #[schemars(schema_with = "schema::time")]
-    pub requested_at: Time,
 }
 
 /// What the operator has seen and done.

@@ -7,16 +7,19 @@
 pub mod api_route;
 pub mod backend_trust;
 pub mod condition;
+pub mod duration;
 pub mod limits;
 pub mod manifest;
 pub mod port;
 pub mod reference;
+pub mod rotation;
 mod schema;
 pub mod selector;
 
 pub use api_route::{ApiRoute, ApiRouteSpec, ApiRouteStatus};
 pub use backend_trust::{BackendTrust, BackendTrustSpec, BackendTrustStatus};
 pub use condition::{ConditionType, Reason};
+pub use duration::Duration;
 pub use port::PortRef;
 pub use selector::{LabelRequirement, PodSelector, SelectorOperator};
 

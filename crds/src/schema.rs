@@ -162,6 +162,44 @@ pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time"})
 }
 
+/// A length of time from `MIN` to `MAX` hours.
+pub(crate) fn duration<const MIN: u32, const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    let least = if MIN == 0 { "0s".to_owned() } else { format!("{MIN}h") };
+    text(
+        16,
+        &[(
+            format!(
+                "self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('{least}') \
+                 && duration(self) <= duration('{MAX}h')"
+            ),
+            &format!("write a time from {least} to {MAX}h in whole hours, minutes and seconds, such as {MAX}h"),
+        )],
+    )
+}
+
+/// The SHA-256 of a certificate.
+pub(crate) fn fingerprint(_: &mut SchemaGenerator) -> Schema {
+    text(
+        95,
+        &[(
+            matches("([0-9a-fA-F]{64}|([0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2})"),
+            "write the SHA-256 of the certificate (DER) as 64 hexadecimal digits, with or without colons between \
+             the bytes, as openssl x509 -noout -fingerprint -sha256 shows it",
+        )],
+    )
+}
+
+/// Several of them.
+pub(crate) fn fingerprints(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 256,
+        "x-kubernetes-list-type": "set",
+        "items": fingerprint(generator),
+    })
+}
+
 /// An exact DNS name of at least two labels.
 pub(crate) fn server_name(_: &mut SchemaGenerator) -> Schema {
     text(

@@ -307,6 +307,13 @@ pub enum LeafPlan {
     DropPrevious,
 }
 
+impl LeafPlan {
+    /// Whether it hands over a new leaf and leaves the old one no time.
+    pub fn leaves_no_overlap(&self, now: Timestamp) -> bool {
+        matches!(self, Self::PromoteNext { drop_previous_after } if *drop_previous_after <= now)
+    }
+}
+
 /// A leaf to issue. The certificate has no subject; `notBefore` is ten minutes before the issue, `notAfter` is
 /// the issue plus `lifetime`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,6 +350,8 @@ pub enum IssueReason {
     Expiring,
     /// `spec.rotation.requestedAt` is later than its issue.
     Requested,
+    /// It is among `spec.revokedCertificates`.
+    Revoked,
 }
 
 impl fmt::Display for IssueReason {
@@ -353,6 +362,7 @@ impl fmt::Display for IssueReason {
             Self::Names => "its names changed",
             Self::Expiring => "the old one had a third of its life left",
             Self::Requested => "rotation.requestedAt asked for it",
+            Self::Revoked => "revokedCertificates has the old one",
         })
     }
 }

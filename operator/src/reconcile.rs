@@ -172,6 +172,14 @@ impl Reconciler {
         if settled && staged {
             return Ok(Next::After(Duration::ZERO));
         }
+        // Without an overlap, the old key is refused as soon as the new one is handed over.
+        let handed_over = plan.routes.iter().flat_map(|route| &route.keys).any(|key| {
+            let over = key.action.leaf().is_some_and(|leaf| leaf.leaves_no_overlap(now));
+            over && matches!(outcome.keys.get(&key.id), Some(Ok(())))
+        });
+        if handed_over {
+            return Ok(Next::After(Duration::ZERO));
+        }
         // Nothing tells when it can be read again.
         let mut keys = plan.routes.iter().flat_map(|route| &route.keys);
         let unread = keys.any(|key| matches!(key.action, KeyAction::Unread { .. }));

@@ -38,7 +38,8 @@ pub fn plan(
     }
     if plan.refusals.is_empty() {
         let secret = existing(inputs, &plan).and_then(|existing| existing.secret.ours());
-        let decision = leaves::client(&site.clock, secret, &plan.identity, &site.published);
+        let clock = site.clock.of_route(route.spec.rotation.as_ref());
+        let decision = leaves::client(&clock, secret, &plan.identity, &site.published);
         *again_at = earliest(*again_at, decision.again_at);
         plan.action = KeyAction::Write(decision.plan);
     }

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use postern_config::bundle::Content;
 use postern_config::policy::Caller;
+use postern_crds::Duration;
+use postern_crds::rotation::{KeyRotation, Rotation};
 
-use crate::inputs::{Inputs, KeySecret, Leaf, LeafFacts, SubjectName};
+use crate::inputs::{Inputs, KeySecret, Leaf, LeafFacts, PreviousPin, SubjectName};
 use crate::plan::{AuthorityKind, IssueReason, LeafPlan, LeafSpec};
 use crate::resolve::pods;
 use crate::settings::Lifetimes;
@@ -31,13 +33,15 @@ pub struct Decision {
 
 /// What all decisions about leaves look at.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub struct Clock<'a> {
     /// Now.
     pub now: Timestamp,
-    /// The settings' lifetimes.
+    /// The settings' lifetimes, or those of `spec.rotation`.
     pub lifetimes: Lifetimes,
     /// `spec.rotation.requestedAt`.
     pub requested_at: Option<Timestamp>,
+    /// SHA-256 of certificates that nobody may use any more.
+    pub revoked: &'a BTreeSet<String>,
 }
 
 /// When a leaf was issued.
@@ -60,11 +64,42 @@ fn plus(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.saturating_add(by).unwrap_or(time)
 }
 
-impl Clock {
+impl<'a> Clock<'a> {
+    /// For a lock, by its `spec.rotation`.
+    pub fn of_lock(
+        now: Timestamp,
+        lifetimes: Lifetimes,
+        rotation: Option<&Rotation>,
+        revoked: &'a BTreeSet<String>,
+    ) -> Self {
+        let lifetimes = Lifetimes {
+            certificate: rotation.and_then(|one| one.certificate_lifetime).map_or(lifetimes.certificate, span),
+            overlap: rotation.and_then(|one| one.overlap).map_or(lifetimes.overlap, span),
+        };
+        let requested_at = rotation.and_then(|one| one.requested_at.as_ref()).map(|at| at.0);
+        Self { now, lifetimes, requested_at, revoked }
+    }
+
+    /// For the keys of one of its routes.
+    pub fn of_route(self, rotation: Option<&KeyRotation>) -> Self {
+        let overlap = rotation.and_then(|one| one.overlap).map_or(self.lifetimes.overlap, span);
+        let wish = rotation.and_then(|one| one.requested_at.as_ref()).map(|at| at.0);
+        // Of two wishes the later counts, and one that is to come must not hide one that has come.
+        let wishes = || self.requested_at.into_iter().chain(wish);
+        let come = wishes().filter(|at| *at <= self.now).max();
+        Self {
+            lifetimes: Lifetimes { overlap, ..self.lifetimes },
+            requested_at: come.or_else(|| wishes().min()),
+            ..self
+        }
+    }
+
     /// Why a leaf that is there must be replaced, if it must.
     fn reason(&self, facts: &LeafFacts, names: &BTreeSet<SubjectName>) -> Option<IssueReason> {
         if !facts.sound {
             Some(IssueReason::Unsound)
+        } else if self.revoked.contains(&facts.certificate_sha256) {
+            Some(IssueReason::Revoked)
         } else if &facts.names != names {
             Some(IssueReason::Names)
         } else if renewal_time(facts) <= self.now {
@@ -82,9 +117,19 @@ impl Clock {
         requested.into_iter().chain([renewal_time(facts)]).min().unwrap_or(self.now)
     }
 
+    /// When the previous key is no longer accepted. Whoever asks for no overlap doesn't wait for one that began before.
+    fn overlap_end(&self, previous: &PreviousPin) -> Timestamp {
+        let end = previous.drop_after;
+        if self.lifetimes.overlap.is_zero() { end.min(self.now) } else { end }
+    }
+
     fn spec(&self, authority: AuthorityKind, names: &BTreeSet<SubjectName>, reason: IssueReason) -> LeafSpec {
         LeafSpec { authority, names: names.clone(), lifetime: self.lifetimes.certificate, reason }
     }
+}
+
+fn span(duration: Duration) -> SignedDuration {
+    SignedDuration::from_secs(duration.seconds())
 }
 
 /// Certificates count whole seconds, so the wish is cut to them too; otherwise a leaf issued in the second of
@@ -95,7 +140,7 @@ fn issued_before(facts: &LeafFacts, wish: Timestamp) -> bool {
 
 /// The lock's server certificate. It needs no staging: gateways verify it by CA and name, and the sidecar takes
 /// certificate and bundle from one Secret.
-pub fn server(clock: &Clock, existing: Option<&Leaf>, names: &BTreeSet<SubjectName>) -> Decision {
+pub fn server(clock: &Clock<'_>, existing: Option<&Leaf>, names: &BTreeSet<SubjectName>) -> Decision {
     let reason = match existing {
         None => Some(IssueReason::Missing),
         Some(leaf) => clock.reason(&leaf.facts, names),
@@ -113,7 +158,7 @@ pub fn server(clock: &Clock, existing: Option<&Leaf>, names: &BTreeSet<SubjectNa
 /// every pod has it, hand out the leaf, and after the overlap drop the old pin. A rotation within the overlap of
 /// the one before waits for its end.
 pub fn client(
-    clock: &Clock,
+    clock: &Clock<'_>,
     existing: Option<&KeySecret>,
     identity: &str,
     published: &Published<'_>,
@@ -134,19 +179,22 @@ pub fn client(
     if !current.facts.sound {
         return issue(IssueReason::Unsound);
     }
+    if clock.revoked.contains(&current.facts.certificate_sha256) {
+        return issue(IssueReason::Revoked);
+    }
     if current.facts.names != names {
         return issue(IssueReason::Names);
     }
     if current.facts.not_after <= clock.now {
         return issue(IssueReason::Expiring);
     }
+    let overlap_end = previous.as_ref().map(|previous| clock.overlap_end(previous));
     if let Some(next) = next {
         if let Some(reason) = clock.reason(&next.facts, &names) {
             return stage(reason);
         }
         let forced = forced_promotion(&current.facts);
         // One key before the current one is remembered, and a gateway may present it until its overlap is over.
-        let overlap_end = previous.as_ref().map(|previous| previous.drop_after);
         let overlapping = overlap_end.filter(|end| *end > clock.now);
         let due = overlapping.is_none() && published.everywhere(identity, &next.facts.spki_sha256);
         if forced <= clock.now || due {
@@ -164,13 +212,11 @@ pub fn client(
         return stage(reason);
     }
     let again_at = clock.again_at(&current.facts);
-    match previous {
-        Some(previous) if previous.drop_after <= clock.now => {
+    match overlap_end {
+        Some(end) if end <= clock.now => {
             Decision { plan: LeafPlan::DropPrevious, again_at: Some(again_at) }
         }
-        Some(previous) => {
-            Decision { plan: LeafPlan::Keep, again_at: Some(again_at.min(previous.drop_after)) }
-        }
+        Some(end) => Decision { plan: LeafPlan::Keep, again_at: Some(again_at.min(end)) },
         None => Decision { plan: LeafPlan::Keep, again_at: Some(again_at) },
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Service;
 use postern_config::layout;
-use postern_config::policy::{PortRef, Protocol};
+use postern_config::policy::{Policy, PortRef, Protocol};
 use postern_crds::backend_trust::UpdateStrategyType;
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
@@ -19,7 +19,7 @@ use crate::resolve::protocol::{self, Hint};
 use crate::resolve::routes::{self, Site, earliest};
 use crate::resolve::selectors::Selector;
 use crate::resolve::territory::Territory;
-use crate::resolve::{backend, names, pods};
+use crate::resolve::{backend, names, pods, revoked};
 use crate::settings::Settings;
 
 /// Decides about a lock that exists.
@@ -33,11 +33,8 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let leading: Vec<&Service> = backend::leading_to(&services, &territory).collect();
     let lock_ports = ports::judge(trust, &pod_ports, &leading);
     let (further_names, name_refusals) = names::further_names(settings, trust);
-    let clock = Clock {
-        now: inputs.now,
-        lifetimes: settings.lifetimes,
-        requested_at: trust.spec.rotation.as_ref().map(|rotation| rotation.requested_at.0),
-    };
+    let revoked = revoked::revoked(trust);
+    let clock = Clock::of_lock(inputs.now, settings.lifetimes, trust.spec.rotation.as_ref(), &revoked);
     let site = Site {
         settings,
         inputs,
@@ -61,12 +58,15 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let leaf = leaves::server(&clock, existing.and_then(|secret| secret.leaf.as_ref()), &server_names);
     let bundle = objections.writable.then(|| BundlePlan {
         trust_uid: trust.metadata.uid.clone().unwrap_or_default(),
-        policy: policy::policy(
-            &inputs.key.namespace,
-            &inputs.authorities,
-            &ports,
-            if closed { &[] } else { &routes },
-        ),
+        policy: Policy {
+            revoked: revoked.iter().cloned().collect(),
+            ..policy::policy(
+                &inputs.key.namespace,
+                &inputs.authorities,
+                &ports,
+                if closed { &[] } else { &routes },
+            )
+        },
         callers: policy::callers(&routes),
         kept: policy::kept(&routes),
         leaf: leaf.plan,

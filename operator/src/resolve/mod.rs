@@ -16,6 +16,7 @@ pub mod pods;
 pub mod policy;
 pub mod ports;
 pub mod protocol;
+pub mod revoked;
 pub mod routes;
 pub mod rules;
 pub mod selectors;

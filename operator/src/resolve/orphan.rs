@@ -23,7 +23,8 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
     let secret = inputs.lock_secret.ours();
     let orphaned = mounting > 0 && secret.is_some();
     let sealed = secret.filter(|_| orphaned).and_then(|secret| secret.bundle.as_ref());
-    let clock = Clock { now: inputs.now, lifetimes: settings.lifetimes, requested_at: None };
+    let revoked = sealed.iter().flat_map(|sealed| &sealed.bundle.content.policy.revoked).cloned().collect();
+    let clock = Clock::of_lock(inputs.now, settings.lifetimes, None, &revoked);
     let mut again_at = None;
     let mut route_plans: Vec<_> = inputs
         .routes
@@ -107,7 +108,7 @@ fn keys_of(
     inputs: &Inputs,
     route: &ApiRoute,
     sealed: Option<&SealedBundle>,
-    clock: &Clock,
+    clock: &Clock<'_>,
     again_at: &mut Option<Timestamp>,
 ) -> Vec<KeyPlan> {
     let name = policy::route_name(&inputs.key.namespace, routes::name(route));
@@ -136,7 +137,12 @@ fn keys_of(
             }
             if key.refusals.is_empty() {
                 let secret = keys::existing(inputs, &key).and_then(|existing| existing.secret.ours());
-                let decision = leaves::client(clock, secret, &key.identity, &published);
+                let decision = leaves::client(
+                    &clock.of_route(route.spec.rotation.as_ref()),
+                    secret,
+                    &key.identity,
+                    &published,
+                );
                 *again_at = earliest(*again_at, decision.again_at);
                 key.action = KeyAction::Renew(decision.plan);
             }

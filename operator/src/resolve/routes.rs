@@ -39,7 +39,7 @@ pub struct Site<'a> {
     /// they are.
     pub closed: bool,
     /// For the leaves.
-    pub clock: Clock,
+    pub clock: Clock<'a>,
     /// For the leaves.
     pub published: Published<'a>,
 }

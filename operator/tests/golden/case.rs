@@ -71,6 +71,9 @@ pub(crate) struct Step {
     pub(crate) delete: Vec<String>,
     /// `spec.rotation.requestedAt` of the trust.
     pub(crate) requested_at: Option<Timestamp>,
+    /// What changes in objects from now on, by name (`BackendTrust/orders`), as a JSON merge patch.
+    #[serde(default)]
+    pub(crate) change: BTreeMap<String, serde_json::Value>,
     /// Namespaces of gateways that can't be read.
     #[serde(default)]
     pub(crate) unreadable: Vec<String>,

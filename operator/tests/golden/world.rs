@@ -7,12 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use postern_config::bundle::Bundle;
 use postern_config::layout;
 use postern_config::loaded::Loaded;
 use postern_config::signed::{Signer, VerifyKey};
-use postern_crds::backend_trust::Rotation;
 use postern_operator::inputs::{
     Authorities, Existing, ExistingKey, Injection, Inputs, KeyId, KeySecret, Leaf, LeafFacts, LockKey,
     LockSecret, PodFacts, SealedBundle,
@@ -22,6 +21,8 @@ use postern_operator::render::{self, Objects, gateway_secret};
 use postern_operator::resolve::{pods, resolve, selectors::Selector};
 use postern_operator::settings::{AllowedNamespaces, Flavour, Gateway, Images, Lifetimes, Settings};
 use postern_operator::watch::lean::LeanPod;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::case::{Case, GatewaySetting, Step};
@@ -41,6 +42,7 @@ pub(crate) struct World {
     keys: BTreeMap<KeyId, (String, Secret, BTreeMap<String, String>)>,
     loaded: BTreeMap<String, Loaded>,
     deleted: BTreeSet<String>,
+    changed: Vec<(String, serde_json::Value)>,
     requested_at: Option<Timestamp>,
     armed_since: Option<Timestamp>,
     /// The lock's policy, with its Binding's selector.
@@ -88,6 +90,7 @@ impl World {
             keys: BTreeMap::new(),
             loaded: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            changed: Vec::new(),
             requested_at: None,
             armed_since: case.setting.armed_since,
             admitted: case.setting.armed_since.map_or(Existing::Absent, |_| Existing::Ours(None)),
@@ -98,6 +101,7 @@ impl World {
     pub(crate) fn step(&mut self, case: &Case, step: &Step) -> serde_yaml::Value {
         self.now += step.after;
         self.deleted.extend(step.delete.iter().cloned());
+        self.changed.extend(step.change.clone());
         self.requested_at = step.requested_at.or(self.requested_at);
         if step.new_signing_key {
             self.signer = Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap());
@@ -132,9 +136,9 @@ impl World {
         let there = |kind: &str, name: &str| !self.deleted.contains(&format!("{kind}/{name}"));
         let trusts =
             case.trusts.iter().filter(|trust| there("BackendTrust", &trust.name_any())).map(|trust| {
-                let mut trust = trust.clone();
+                let mut trust = self.changed(trust);
                 if let Some(at) = self.requested_at {
-                    trust.spec.rotation = Some(Rotation { requested_at: Time(at) });
+                    trust.spec.rotation.get_or_insert_default().requested_at = Some(Time(at));
                 }
                 Arc::new(trust)
             });
@@ -149,7 +153,7 @@ impl World {
             namespace_labels: case.setting.namespace_labels.clone(),
             trust: own.into_iter().next(),
             other_trusts,
-            routes: routes.cloned().map(Arc::new).collect(),
+            routes: routes.map(|route| Arc::new(self.changed(route))).collect(),
             services: case.services.iter().cloned().map(Arc::new).collect(),
             pods: pods.map(|pod| self.facts(pod, &key, step)).collect(),
             authorities: Authorities {
@@ -175,6 +179,19 @@ impl World {
             armed_since: self.armed_since,
             key,
         }
+    }
+
+    /// An object with all that has changed in it.
+    fn changed<K>(&self, object: &K) -> K
+    where
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
+    {
+        let name = format!("{}/{}", K::kind(&()), object.name_any());
+        let mut value = serde_json::to_value(object).unwrap();
+        for (_, change) in self.changed.iter().filter(|(changed, _)| *changed == name) {
+            json_patch::merge(&mut value, change);
+        }
+        serde_json::from_value(value).unwrap()
     }
 
     fn facts(&self, pod: &Pod, key: &LockKey, step: &Step) -> PodFacts {

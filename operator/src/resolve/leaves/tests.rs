@@ -13,8 +13,10 @@ fn at(hours: i64) -> Timestamp {
     "2026-11-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hours)
 }
 
-fn clock(hours: i64) -> Clock {
-    Clock { now: at(hours), lifetimes: Lifetimes::default(), requested_at: None }
+static NONE: BTreeSet<String> = BTreeSet::new();
+
+fn clock(hours: i64) -> Clock<'static> {
+    Clock::of_lock(at(hours), Lifetimes::default(), None, &NONE)
 }
 
 /// Issued at an hour, for 720 of them.
@@ -209,6 +211,71 @@ fn a_client_leaf_goes_by_publish_acknowledge_hand_over_drop() {
         let published = Published { content, acknowledged };
         let decision = client(&clock(now), existing.as_ref(), IDENTITY, &published);
         assert_eq!(kind(&decision.plan), expected, "{case}");
+    }
+}
+
+#[test]
+fn without_an_overlap_a_replaced_key_is_dropped_at_once_also_one_whose_overlap_goes_on() {
+    let secret = |next, previous| KeySecret { current: Some(leaf(480, "current")), next, previous };
+    let old = || Some(PreviousPin { spki_sha256: "old".to_owned(), drop_after: at(504) });
+    let published = content(IDENTITY, &["current", "next"]);
+    let published = Published { content: Some(&published), acknowledged: true };
+    for (case, overlap, existing, expected, again) in [
+        ("a day", "24h", secret(None, old()), "keep", at(504)),
+        ("none", "0s", secret(None, old()), "drop", at(960)),
+        ("a day, staged", "24h", secret(Some(leaf(481, "next")), old()), "keep", at(504)),
+        ("none, staged", "0s", secret(Some(leaf(481, "next")), old()), "promote", at(490)),
+        ("an hour, staged", "1h", secret(Some(leaf(481, "next")), None), "promote", at(491)),
+    ] {
+        let rotation = KeyRotation { overlap: Duration::parse(overlap), requested_at: None };
+        let clock = clock(490).of_route(Some(&rotation));
+        let decision = client(&clock, Some(&existing), IDENTITY, &published);
+        assert_eq!((kind(&decision.plan).as_str(), decision.again_at), (expected, Some(again)), "{case}");
+    }
+}
+
+#[test]
+fn a_revoked_certificate_is_replaced_at_once_and_a_staged_one_staged_anew() {
+    let sha = |name: &str, mut leaf: Leaf| {
+        leaf.facts.certificate_sha256 = name.to_owned();
+        leaf
+    };
+    let secret = KeySecret {
+        current: Some(sha("a", leaf(0, "current"))),
+        next: Some(sha("b", leaf(1, "next"))),
+        previous: None,
+    };
+    let none = Published { content: None, acknowledged: false };
+    for (revoked, expected) in [("a", "issue: Revoked"), ("b", "stage: Revoked"), ("c", "keep")] {
+        let revoked = BTreeSet::from([revoked.to_owned()]);
+        let clock = Clock { revoked: &revoked, ..clock(2) };
+        assert_eq!(kind(&client(&clock, Some(&secret), IDENTITY, &none).plan), expected, "{revoked:?}");
+    }
+}
+
+#[test]
+fn a_route_may_ask_for_less_than_its_lock_and_of_two_wishes_the_later_that_has_come_counts() {
+    let wish = |hours: Option<i64>| hours.map(|hours| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(hours)));
+    for (locks, routes, expected) in [
+        (None, None, None),
+        (Some(5), None, Some(5)),
+        (None, Some(5), Some(5)),
+        (Some(5), Some(8), Some(8)),
+        (Some(8), Some(5), Some(8)),
+        (Some(5), Some(20), Some(5)),
+        (Some(30), Some(20), Some(20)),
+    ] {
+        let lock = Rotation {
+            requested_at: wish(locks),
+            certificate_lifetime: Duration::parse("1000h"),
+            overlap: Duration::parse("2h"),
+        };
+        let route = KeyRotation { requested_at: wish(routes), overlap: None };
+        let of_lock = Clock::of_lock(at(10), Lifetimes::default(), Some(&lock), &NONE);
+        let clock = of_lock.of_route(Some(&route));
+        assert_eq!(clock.requested_at, expected.map(at), "{locks:?} {routes:?}");
+        let hours = |hours| SignedDuration::from_hours(hours);
+        assert_eq!((clock.lifetimes.certificate, clock.lifetimes.overlap), (hours(1000), hours(2)));
     }
 }
 
