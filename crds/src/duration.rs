@@ -56,7 +56,8 @@ impl Serialize for Duration {
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is no time such as 24h, 30m or 0s")))
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::custom(format!("{text:?} is no time such as 24h, 30m or 0s")))
     }
 }
 

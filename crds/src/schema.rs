@@ -172,7 +172,9 @@ pub(crate) fn duration<const MIN: u32, const MAX: u32>(_: &mut SchemaGenerator) 
                 "self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('{least}') \
                  && duration(self) <= duration('{MAX}h')"
             ),
-            &format!("write a time from {least} to {MAX}h in whole hours, minutes and seconds, such as {MAX}h"),
+            &format!(
+                "write a time from {least} to {MAX}h in whole hours, minutes and seconds, such as {MAX}h"
+            ),
         )],
     )
 }

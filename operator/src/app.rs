@@ -45,7 +45,7 @@ use crate::pki::rotation::OwnCertificates;
 use crate::reconcile::Reconciler;
 use crate::registration::Registration;
 use crate::status::Reporter;
-use crate::watch::{Queue, Waker, Watches};
+use crate::watch::{Queue, Urgency, Waker, Watches};
 use crate::webhook::inject::Injector;
 use crate::webhook::review::Reviewer;
 use crate::webhook::server::{Server, ServerError};
@@ -268,7 +268,7 @@ async fn lead(
     // From here on each change wakes its locks; whatever was before is looked at once.
     let waker = waker.get_or_init(|| queue.waker());
     for key in leftovers::all_locks(&client, &reconciler.settings, &reconciler.stores).await {
-        waker.wake(key);
+        waker.wake(key, Urgency::InTurn);
     }
     let ended = stop.child_token();
     let working = queue.run(ended.clone(), |key| reconciler.work(key));

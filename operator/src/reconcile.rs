@@ -26,7 +26,7 @@ use crate::rollout;
 use crate::settings::Settings;
 use crate::status::Reporter;
 use crate::watch::lean::LeanPod;
-use crate::watch::{Next, Stores, Waker, touched};
+use crate::watch::{Next, Stores, Urgency, Waker, touched};
 
 mod doubt;
 mod patience;
@@ -200,7 +200,7 @@ impl Reconciler {
                 trusts
                     .iter()
                     .filter_map(|trust| touched::key_of_trust(trust))
-                    .for_each(|key| waker.wake(key));
+                    .for_each(|key| waker.wake(key, Urgency::InTurn));
             }
         }
     }

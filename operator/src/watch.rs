@@ -20,7 +20,7 @@ pub mod lean;
 pub mod queue;
 pub mod touched;
 
-pub use queue::{Next, Queue, Waker};
+pub use queue::{Next, Queue, Urgency, Waker};
 
 use crate::apply::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::gather::armed_since;
@@ -63,7 +63,7 @@ pub fn is_withheld(trust: &BackendTrust, namespaces: &Store<LeanNamespace>) -> b
 }
 
 /// Wakes the locks that a function names, if there is a queue; else the function is not even called.
-type Wake<'a> = dyn Fn(&dyn Fn() -> Vec<LockKey>) + Sync + 'a;
+type Wake<'a> = dyn Fn(Urgency, &dyn Fn() -> Vec<LockKey>) + Sync + 'a;
 
 /// The watches, not yet running.
 pub struct Watches {
@@ -113,10 +113,10 @@ impl Watches {
     pub async fn run(self, judge: impl Fn(&Pod) -> Injection) {
         let Self { client, stores, trusts, routes, services, namespaces, pods, waker, registration } = self;
         // Without a leader's queue there is nobody to wake, so nothing is worked out either.
-        let wake = |keys: &dyn Fn() -> Vec<LockKey>| {
+        let wake = |urgency: Urgency, keys: &dyn Fn() -> Vec<LockKey>| {
             if let Some(waker) = waker.get() {
                 for key in keys() {
-                    waker.wake(key);
+                    waker.wake(key, urgency);
                 }
             }
         };
@@ -144,7 +144,7 @@ impl Watches {
                     trust.meta().deletion_timestamp.is_some(),
                     trust.spec.clone()
                 ),
-                |change| wake(&|| touched::by_trust(&change, &all_trusts())),
+                |change| wake(change.urgency(), &|| touched::by_trust(&change, &all_trusts())),
             ),
             feed::follow(
                 feed::events(Api::all(client.clone()), config()).map(feed::slim),
@@ -154,13 +154,17 @@ impl Watches {
                     route.meta().deletion_timestamp.is_some(),
                     route.spec.clone()
                 ),
-                |change| wake(&|| touched::by_route(&change)),
+                |change| wake(change.urgency(), &|| touched::by_route(&change)),
             ),
             feed::follow(
                 feed::events(Api::all(client.clone()), config()).map(feed::slim),
                 services,
                 |service: &Service| service.spec.clone(),
-                |change| wake(&|| touched::by_service(&change, &all_trusts(), &all_routes())),
+                |change| wake(Urgency::InTurn, &|| touched::by_service(
+                    &change,
+                    &all_trusts(),
+                    &all_routes()
+                )),
             ),
             feed::follow(
                 feed::events(Api::all(client.clone()), config()).map(feed::slim),
@@ -168,7 +172,11 @@ impl Watches {
                 |namespace: &LeanNamespace| {
                     (namespace.metadata.labels.clone(), namespace.metadata.deletion_timestamp.is_some())
                 },
-                |change| wake(&|| touched::by_namespace(&change, &all_trusts(), &all_routes())),
+                |change| wake(Urgency::InTurn, &|| touched::by_namespace(
+                    &change,
+                    &all_trusts(),
+                    &all_routes()
+                )),
             ),
             feed::follow(
                 feed::events::<Pod>(Api::all(client.clone()), config())
@@ -176,7 +184,7 @@ impl Watches {
                 pods,
                 LeanPod::matters,
                 |change| {
-                    wake(&|| {
+                    wake(Urgency::InTurn, &|| {
                         touched::by_pod(&change, &all_trusts(), &all_routes(), &stores.services.state())
                     });
                 },
@@ -194,7 +202,7 @@ where
         feed::events(api, config).map(feed::slim),
         Writer::default(),
         |object: &PartialObjectMeta<K>| (object.metadata.uid.clone(), object.metadata.generation),
-        |change| wake(&|| change.versions().filter_map(touched::by_labels).collect()),
+        |change| wake(change.urgency(), &|| change.versions().filter_map(touched::by_labels).collect()),
     )
     .await;
 }

@@ -73,7 +73,9 @@ impl<'a> Clock<'a> {
         revoked: &'a BTreeSet<String>,
     ) -> Self {
         let lifetimes = Lifetimes {
-            certificate: rotation.and_then(|one| one.certificate_lifetime).map_or(lifetimes.certificate, span),
+            certificate: rotation
+                .and_then(|one| one.certificate_lifetime)
+                .map_or(lifetimes.certificate, span),
             overlap: rotation.and_then(|one| one.overlap).map_or(lifetimes.overlap, span),
         };
         let requested_at = rotation.and_then(|one| one.requested_at.as_ref()).map(|at| at.0);
@@ -213,9 +215,7 @@ pub fn client(
     }
     let again_at = clock.again_at(&current.facts);
     match overlap_end {
-        Some(end) if end <= clock.now => {
-            Decision { plan: LeafPlan::DropPrevious, again_at: Some(again_at) }
-        }
+        Some(end) if end <= clock.now => Decision { plan: LeafPlan::DropPrevious, again_at: Some(again_at) },
         Some(end) => Decision { plan: LeafPlan::Keep, again_at: Some(again_at.min(end)) },
         None => Decision { plan: LeafPlan::Keep, again_at: Some(again_at) },
     }

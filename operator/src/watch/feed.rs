@@ -13,6 +13,8 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
+use super::queue::Urgency;
+
 /// An object before and after a change; at least one is there.
 #[derive(Debug)]
 pub struct Change<'a, K> {
@@ -26,6 +28,11 @@ impl<'a, K> Change<'a, K> {
     /// Both versions, as far as they exist.
     pub fn versions(&self) -> impl Iterator<Item = &'a K> + use<'a, K> {
         self.before.into_iter().chain(self.after)
+    }
+
+    /// A new object takes nothing from anybody; one that changes or goes may, and is looked at first.
+    pub const fn urgency(&self) -> Urgency {
+        if self.before.is_some() { Urgency::First } else { Urgency::InTurn }
     }
 
     /// Whether the object is new or gone, so that more than its own fields has changed.

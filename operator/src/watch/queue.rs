@@ -18,6 +18,8 @@ use crate::inputs::LockKey;
 const GATHERING: Duration = Duration::from_millis(20);
 /// Locks worked on at the same time.
 const CONCURRENCY: usize = 16;
+/// Further ones, which only an urgent look may take: what takes rights away never waits for what gives them.
+const RESERVED: usize = 4;
 /// First and longest pause after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 
@@ -36,33 +38,50 @@ pub enum Next {
 #[derive(Clone)]
 pub struct Waker {
     requests: UnboundedSender<ScheduleRequest<LockKey>>,
+    urgent: UnboundedSender<ScheduleRequest<LockKey>>,
 }
 
 /// The other end of [`Waker`].
 pub struct Queue {
     waker: Waker,
     requests: UnboundedReceiver<ScheduleRequest<LockKey>>,
+    urgent: UnboundedReceiver<ScheduleRequest<LockKey>>,
+}
+
+/// How soon a lock must be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Before all that is not urgent: somebody may have lost a right.
+    First,
+    /// When its turn comes.
+    InTurn,
 }
 
 impl Waker {
     /// The lock is looked at soon.
-    pub fn wake(&self, key: LockKey) {
-        self.wake_after(key, GATHERING);
+    pub fn wake(&self, key: LockKey, urgency: Urgency) {
+        match urgency {
+            Urgency::First => request(&self.urgent, key, GATHERING),
+            Urgency::InTurn => self.wake_after(key, GATHERING),
+        }
     }
 
     /// The lock is looked at after `delay`, or earlier if something else asks for it.
     fn wake_after(&self, key: LockKey, delay: Duration) {
         // Delays beyond a month make no difference, and the timer has a limit.
-        let delay = delay.min(Duration::from_secs(30 * 24 * 3600));
-        // The receiver is gone only when reconciling has stopped.
-        drop(self.requests.unbounded_send(ScheduleRequest { message: key, run_at: Instant::now() + delay }));
+        request(&self.requests, key, delay.min(Duration::from_secs(30 * 24 * 3600)));
     }
+}
+
+fn request(requests: &UnboundedSender<ScheduleRequest<LockKey>>, key: LockKey, delay: Duration) {
+    // The receiver is gone only when reconciling has stopped.
+    drop(requests.unbounded_send(ScheduleRequest { message: key, run_at: Instant::now() + delay }));
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        let (sender, requests) = unbounded();
-        Self { waker: Waker { requests: sender }, requests }
+        let ((sender, requests), (urgent_sender, urgent)) = (unbounded(), unbounded());
+        Self { waker: Waker { requests: sender, urgent: urgent_sender }, requests, urgent }
     }
 }
 
@@ -74,27 +93,37 @@ impl Queue {
 
     /// Calls `work` for each lock that is due until `stop`; what is being done then is finished first.
     pub async fn run<F: Future<Output = Next>>(self, stop: CancellationToken, work: impl Fn(LockKey) -> F) {
-        let Self { waker, requests } = self;
+        let Self { waker, requests, urgent } = self;
         let mut due = pin!(scheduler(requests));
+        let mut urgent = pin!(scheduler(urgent));
         let mut active = HashSet::new();
         let mut failures = HashMap::new();
         let mut running = FuturesUnordered::new();
         while !(stop.is_cancelled() && running.is_empty()) {
-            let free = active.len() < CONCURRENCY && !stop.is_cancelled();
+            let going = !stop.is_cancelled();
+            let free = active.len() < CONCURRENCY && going;
+            let room = active.len() < CONCURRENCY + RESERVED && going;
             let mut next_due = due.as_mut().hold_unless(|key| !active.contains(key));
+            let mut next_urgent = urgent.as_mut().hold_unless(|key| !active.contains(key));
             tokio::select! {
+                biased;
                 Some((key, next)) = running.next() => {
                     active.remove(&key);
                     if let Some(delay) = pause(&mut failures, &key, next) {
                         waker.wake_after(key, delay);
                     }
                 }
-                Some(key) = next_due.next(), if free => {
+                Some(key) = async { tokio::select! {
+                    biased;
+                    Some(key) = next_urgent.next(), if room => Some(key),
+                    Some(key) = next_due.next(), if free => Some(key),
+                    else => None,
+                } }, if room => {
                     active.insert(key.clone());
                     let work = work(key.clone());
                     running.push(async move { (key, work.await) });
                 }
-                () = stop.cancelled(), if !stop.is_cancelled() => {}
+                () = stop.cancelled(), if going => {}
             }
         }
     }
@@ -151,9 +180,9 @@ mod tests {
         let (waker, stop) = (queue.waker(), CancellationToken::new());
         let (looks, mut seen) = mpsc::unbounded_channel();
         for _ in 0..5 {
-            waker.wake(key("orders"));
+            waker.wake(key("orders"), Urgency::InTurn);
         }
-        waker.wake(key("other"));
+        waker.wake(key("other"), Urgency::InTurn);
         let running = queue.run(stop.clone(), |key| {
             looks.send(key.name).unwrap();
             async { Next::OnChange }
@@ -175,7 +204,7 @@ mod tests {
         let (waker, stop) = (queue.waker(), CancellationToken::new());
         let (go, at_once) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
         let (looks, mut seen) = mpsc::unbounded_channel();
-        waker.wake(key("orders"));
+        waker.wake(key("orders"), Urgency::InTurn);
         let running = queue.run(stop.clone(), |_| {
             let (go, at_once, looks) = (go.clone(), at_once.clone(), looks.clone());
             async move {
@@ -188,13 +217,47 @@ mod tests {
         });
         let watching = async {
             seen.recv().await.unwrap();
-            waker.wake(key("orders"));
+            waker.wake(key("orders"), Urgency::First);
             tokio::time::advance(Duration::from_secs(1)).await;
             assert!(seen.try_recv().is_err());
             go.notify_one();
             seen.recv().await.unwrap();
             stop.cancel();
             go.notify_one();
+        };
+        tokio::join!(running, watching);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_urgent_look_waits_for_no_other() {
+        let queue = Queue::default();
+        let (waker, stop) = (queue.waker(), CancellationToken::new());
+        let go = Arc::new(Notify::new());
+        let (looks, mut seen) = mpsc::unbounded_channel();
+        for number in 0..100 {
+            waker.wake(key(&format!("new-{number}")), Urgency::InTurn);
+        }
+        let running = queue.run(stop.clone(), |key| {
+            let (go, looks) = (go.clone(), looks.clone());
+            async move {
+                looks.send(key.name).unwrap();
+                go.notified().await;
+                Next::OnChange
+            }
+        });
+        let watching = async {
+            for _ in 0..CONCURRENCY {
+                assert!(seen.recv().await.unwrap().starts_with("new-"));
+            }
+            waker.wake(key("late"), Urgency::InTurn);
+            waker.wake(key("revoked"), Urgency::First);
+            assert_eq!(seen.recv().await.unwrap(), "revoked");
+            // Nor does it wait in the line when its turn and another's come together.
+            waker.wake(key("revoked too"), Urgency::First);
+            go.notify_one();
+            assert_eq!(seen.recv().await.unwrap(), "revoked too");
+            stop.cancel();
+            go.notify_waiters();
         };
         tokio::join!(running, watching);
     }

@@ -255,7 +255,9 @@ fn a_revoked_certificate_is_replaced_at_once_and_a_staged_one_staged_anew() {
 
 #[test]
 fn a_route_may_ask_for_less_than_its_lock_and_of_two_wishes_the_later_that_has_come_counts() {
-    let wish = |hours: Option<i64>| hours.map(|hours| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(hours)));
+    let wish = |hours: Option<i64>| {
+        hours.map(|hours| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(hours)))
+    };
     for (locks, routes, expected) in [
         (None, None, None),
         (Some(5), None, Some(5)),
