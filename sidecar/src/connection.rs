@@ -111,7 +111,7 @@ async fn enter(
         // Nothing has been asked for yet, so nothing is lost.
         () = worker.until_draining() => return Ok(()),
         () = ticket.evicted() => {
-            worker.metrics.handshake(Handshake::Refused);
+            worker.metrics.handshake(Handshake::Refused, None);
             let reason = "closed before the end of its handshake, to make room for newer connections";
             return Err(Refusal::bare(Code::TooManyConnections, reason));
         }
@@ -120,11 +120,11 @@ async fn enter(
     let (stream, mut caller) = match accepted {
         Ok(accepted) => accepted,
         Err(HandshakeError::Closed) => {
-            worker.metrics.handshake(Handshake::Closed);
+            worker.metrics.handshake(Handshake::Closed, None);
             return Ok(());
         }
         Err(HandshakeError::Refused(refusal, stream)) => {
-            worker.metrics.handshake(Handshake::Refused);
+            worker.metrics.handshake(Handshake::Refused, None);
             refuse(worker, &refusal, peer, target);
             if let Some(stream) = stream {
                 tls::linger(stream).await;
@@ -132,7 +132,8 @@ async fn enter(
             return Ok(());
         }
     };
-    worker.metrics.handshake(Handshake::Accepted);
+    let group = stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
+    worker.metrics.handshake(Handshake::Accepted, group);
 
     // A new configuration may have come during the handshake.
     let generation = match worker.generation() {
@@ -282,9 +283,5 @@ impl std::ops::Deref for Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.forget(self.key);
-        if self.connection.kind != Kind::Http {
-            let (received, sent) = (self.connection.received.get(), self.connection.sent.get());
-            self.worker.metrics.bytes(self.connection.kind, received, sent);
-        }
     }
 }

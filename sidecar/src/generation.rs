@@ -68,6 +68,8 @@ pub struct ServerCertificate {
     pub sha256: String,
     /// Its one URI, if it has one: `By` of the forwarded identity.
     pub uri: Option<String>,
+    /// From when on it is valid, in seconds since the epoch.
+    pub not_before: i64,
     /// When it expires, in seconds since the epoch.
     pub not_after: i64,
 }
@@ -159,6 +161,7 @@ fn describe(leaf: &CertificateDer<'_>) -> Result<(ServerCertificate, Vec<u8>), G
     let server = ServerCertificate {
         sha256: hex::encode(sha256(leaf)),
         uri,
+        not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),
     };
     Ok((server, parsed.issuer().as_raw().to_vec()))

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::registry::{Registry, Unit};
+use rustls::NamedGroup;
 
+use self::family::Family;
 use crate::authorize::Code;
+
+mod family;
 
 /// How a handshake ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +27,28 @@ pub enum Handshake {
 }
 
 const HANDSHAKES: [&str; 3] = ["accepted", "refused", "closed"];
+/// Key exchanges that callers agree upon; `none` where it didn't come to that, or nobody can tell any more.
+const GROUPS: [&str; 7] =
+    ["none", "X25519MLKEM768", "X25519", "secp256r1", "secp384r1", "secp256r1MLKEM768", "other"];
+/// Upper bounds of the histogram's buckets, in microseconds; one more takes the rest.
+const WORK: [u32; 12] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000];
 const PROTOCOLS: [&str; 2] = ["http1", "http2"];
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const KINDS: [&str; 3] = ["http", "tcp", "open"];
 const DIRECTIONS: [&str; 2] = ["received", "sent"];
 const RELOADS: [&str; 2] = ["applied", "rejected"];
+const SPANS: [&str; 3] = ["exported", "dropped", "failed"];
+
+/// What became of spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spans {
+    /// A collector has taken them.
+    Exported,
+    /// More than the queue holds.
+    Dropped,
+    /// No collector took them.
+    Failed,
+}
 
 /// What a connection is for, as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +66,9 @@ pub enum Kind {
 pub struct WorkerMetrics {
     requests: [[AtomicU64; STATUSES.len()]; PROTOCOLS.len()],
     denials: Box<[AtomicU64]>,
-    handshakes: [AtomicU64; HANDSHAKES.len()],
+    handshakes: [[AtomicU64; GROUPS.len()]; HANDSHAKES.len()],
+    work: [AtomicU64; WORK.len() + 1],
+    work_nanoseconds: AtomicU64,
     opened: [AtomicU64; KINDS.len()],
     closed: [AtomicU64; KINDS.len()],
     bytes: [[AtomicU64; DIRECTIONS.len()]; KINDS.len()],
@@ -57,6 +80,8 @@ impl Default for WorkerMetrics {
             requests: Default::default(),
             denials: Code::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             handshakes: Default::default(),
+            work: Default::default(),
+            work_nanoseconds: AtomicU64::new(0),
             opened: Default::default(),
             closed: Default::default(),
             bytes: Default::default(),
@@ -77,16 +102,38 @@ impl WorkerMetrics {
         self.denials.get(code as usize).inspect(|counter| add(counter, 1));
     }
 
-    /// A handshake ended.
-    pub fn handshake(&self, result: Handshake) {
-        self.handshakes.get(result as usize).inspect(|counter| add(counter, 1));
+    /// A handshake ended, with this key exchange if it came so far.
+    pub fn handshake(&self, result: Handshake, group: Option<NamedGroup>) {
+        let group = match group {
+            None => 0,
+            Some(NamedGroup::X25519MLKEM768) => 1,
+            Some(NamedGroup::X25519) => 2,
+            Some(NamedGroup::secp256r1) => 3,
+            Some(NamedGroup::secp384r1) => 4,
+            Some(NamedGroup::secp256r1MLKEM768) => 5,
+            Some(_) => 6,
+        };
+        let counter = self.handshakes.get(result as usize).and_then(|row| row.get(group));
+        counter.inspect(|counter| add(counter, 1));
     }
 
-    /// Bytes were passed on, without a look at them.
+    /// What the sidecar itself did for a request took so long.
+    pub fn work(&self, took: Duration) {
+        let microseconds = took.as_micros();
+        let bucket = WORK.iter().position(|bound| microseconds <= u128::from(*bound)).unwrap_or(WORK.len());
+        self.work.get(bucket).inspect(|counter| add(counter, 1));
+        add(&self.work_nanoseconds, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Bytes came from callers, and went to them.
     pub fn bytes(&self, kind: Kind, received: u64, sent: u64) {
         if let Some([in_bytes, out_bytes]) = self.bytes.get(kind as usize) {
-            add(in_bytes, received);
-            add(out_bytes, sent);
+            if received > 0 {
+                add(in_bytes, received);
+            }
+            if sent > 0 {
+                add(out_bytes, sent);
+            }
         }
     }
 
@@ -131,12 +178,16 @@ pub struct ControlMetrics {
     pub loaded_at: AtomicI64,
     /// Its sequence.
     pub sequence: AtomicU64,
+    /// From when on the server's certificate is valid, seconds since the epoch.
+    pub certificate_start: AtomicI64,
     /// When the server's certificate expires, seconds since the epoch.
     pub certificate_expiry: AtomicI64,
     /// Reloads that were applied, and that were rejected.
     pub reloads: [AtomicU64; RELOADS.len()],
     /// 1 while the newest files are not in force.
     pub rejected_now: AtomicU64,
+    /// Spans that a collector has taken, that were given up because the queue was full, and that no collector took.
+    pub spans: [AtomicU64; SPANS.len()],
     /// Log lines that were given up because nobody read them in time.
     pub log_lines_dropped: AtomicU64,
     /// What is counted outside the workers: by listeners and by the admin endpoint.
@@ -178,7 +229,7 @@ impl Metrics {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let mut out = Family { encoder: &mut encoder };
+        let mut out = Family::new(&mut encoder);
 
         let mut requests = Vec::new();
         for (p, protocol) in PROTOCOLS.iter().enumerate() {
@@ -196,8 +247,24 @@ impl Collector for Metrics {
         let codes: Vec<&'static str> = Code::ALL.iter().map(|code| code.as_str()).collect();
         let denials = by("code", &codes, &|at| self.sum(|worker| worker.denials.get(at)));
         out.counters("denials", "Refusals, by code", &denials)?;
-        let handshakes = by("result", &HANDSHAKES, &|at| self.sum(|worker| worker.handshakes.get(at)));
-        out.counters("handshakes", "TLS handshakes, by result", &handshakes)?;
+        let mut handshakes = Vec::new();
+        for (r, result) in HANDSHAKES.iter().enumerate() {
+            for (g, group) in GROUPS.iter().enumerate() {
+                let value = self.sum(|worker| worker.handshakes.get(r)?.get(g));
+                handshakes.push((vec![("result", *result), ("group", *group)], value));
+            }
+        }
+        out.counters("handshakes", "TLS handshakes, by result and key exchange", &handshakes)?;
+        let nanoseconds = self.sum(|worker| Some(&worker.work_nanoseconds));
+        let buckets = (0..=WORK.len()).map(|at| self.sum(|worker| worker.work.get(at)));
+        let bounds = WORK.iter().map(|bound| f64::from(*bound) / 1e6).chain([f64::MAX]);
+        out.histogram(
+            "request_processing",
+            Unit::Seconds,
+            "Time that the sidecar itself spends on a request's and an answer's head, without the application's",
+            nanoseconds,
+            &bounds.zip(buckets).collect::<Vec<_>>(),
+        )?;
         let opened = by("kind", &KINDS, &|at| self.sum(|worker| worker.opened.get(at)));
         out.counters("connections_opened", "Connections let in", &opened)?;
         let closed = |at| self.sum(|worker| worker.closed.get(at));
@@ -206,13 +273,14 @@ impl Collector for Metrics {
         out.gauges("connections", "Connections that are open now", &current)?;
 
         let mut bytes = Vec::new();
-        for (k, kind) in KINDS.iter().enumerate().skip(1) {
+        for (k, kind) in KINDS.iter().enumerate() {
             for (d, direction) in DIRECTIONS.iter().enumerate() {
                 let value = self.sum(|worker| worker.bytes.get(k)?.get(d));
                 bytes.push((vec![("kind", *kind), ("direction", *direction)], value));
             }
         }
-        out.counters("passed_bytes", "Bytes passed on ports that are not HTTP, from and to callers", &bytes)?;
+        let help = "Bytes passed from and to callers, without what TLS adds";
+        out.counters_of("passed", Unit::Bytes, help, &bytes)?;
         self.control.encode(&mut out)
     }
 }
@@ -221,6 +289,11 @@ impl ControlMetrics {
     /// A changed configuration was applied, or rejected.
     pub fn reloaded(&self, applied: bool) {
         self.reloads.get(usize::from(!applied)).inspect(|counter| add(counter, 1));
+    }
+
+    /// Something has become of so many spans.
+    pub fn spans(&self, what: Spans, count: u64) {
+        self.spans.get(what as usize).inspect(|counter| add(counter, count));
     }
 
     fn encode(&self, out: &mut Family<'_, '_>) -> Result<(), fmt::Error> {
@@ -232,8 +305,9 @@ impl ControlMetrics {
             .map(|(name, n)| (vec![("result", *name)], n.load(Relaxed)))
             .collect();
         out.counters("reloads", "Attempts to load a changed configuration", &reloads)?;
-        out.gauges(
-            "configuration_loaded_timestamp_seconds",
+        out.gauges_of(
+            "configuration_loaded_timestamp",
+            Unit::Seconds,
             "When the configuration in force was loaded",
             &seconds(&self.loaded_at),
         )?;
@@ -247,8 +321,15 @@ impl ControlMetrics {
             "1 while the newest configuration is refused and the last good one stays in force",
             &plain(self.rejected_now.load(Relaxed)),
         )?;
-        out.gauges(
-            "server_certificate_expiry_timestamp_seconds",
+        out.gauges_of(
+            "server_certificate_not_before_timestamp",
+            Unit::Seconds,
+            "From when on the server's certificate is valid",
+            &seconds(&self.certificate_start),
+        )?;
+        out.gauges_of(
+            "server_certificate_expiry_timestamp",
+            Unit::Seconds,
             "When the server's certificate expires",
             &seconds(&self.certificate_expiry),
         )?;
@@ -256,75 +337,17 @@ impl ControlMetrics {
             "log_lines_dropped",
             "Log lines given up because nobody read them in time",
             &plain(self.log_lines_dropped.load(Relaxed)),
-        )
-    }
-}
-
-type Rows<'a> = [(Vec<(&'a str, &'a str)>, u64)];
-
-struct Family<'a, 'b> {
-    encoder: &'a mut DescriptorEncoder<'b>,
-}
-
-impl Family<'_, '_> {
-    fn counters(&mut self, name: &str, help: &str, rows: &Rows<'_>) -> Result<(), fmt::Error> {
-        let name = format!("postern_sidecar_{name}");
-        let mut metric = self.encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-        for (labels, value) in rows {
-            match labels.as_slice() {
-                [] => metric.encode_counter::<NoLabelSet, _, u64>(value, None)?,
-                labels => metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(value, None)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn gauges(&mut self, name: &str, help: &str, rows: &Rows<'_>) -> Result<(), fmt::Error> {
-        let name = format!("postern_sidecar_{name}");
-        let mut metric = self.encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
-        for (labels, value) in rows {
-            match labels.as_slice() {
-                [] => metric.encode_gauge(value)?,
-                labels => metric.encode_family(&labels)?.encode_gauge(value)?,
-            }
-        }
-        Ok(())
+        )?;
+        let spans: Vec<_> = SPANS
+            .iter()
+            .zip(&self.spans)
+            .map(|(name, n)| (vec![("result", *name)], n.load(Relaxed)))
+            .collect();
+        out.counters("spans", "Recorded spans, by what became of them", &spans)?;
+        let version = [(vec![("version", env!("CARGO_PKG_VERSION"))], 1)];
+        out.gauges("build_info", "1, with the version of the sidecar", &version)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_are_summed() {
-        let metrics = Metrics::new(2);
-        let [first, second] = metrics.workers.as_slice() else { panic!("two workers") };
-        first.request(true, 204);
-        second.request(true, 200);
-        second.request(false, 403);
-        metrics.control.elsewhere.denial(Code::TooManyConnections);
-        second.denial(Code::ApplicationTimeout);
-        first.handshake(Handshake::Refused);
-        let open = Open::count(first, Kind::Open);
-        drop(Open::count(second, Kind::Open));
-        first.bytes(Kind::Open, 3, 5);
-        let text = metrics.render().unwrap();
-        for line in [
-            r#"postern_sidecar_requests_total{protocol="http2",status="2xx"} 2"#,
-            r#"postern_sidecar_requests_total{protocol="http1",status="4xx"} 1"#,
-            r#"postern_sidecar_denials_total{code="TooManyConnections"} 1"#,
-            r#"postern_sidecar_denials_total{code="ApplicationTimeout"} 1"#,
-            r#"postern_sidecar_handshakes_total{result="refused"} 1"#,
-            r#"postern_sidecar_connections{kind="open"} 1"#,
-            r#"postern_sidecar_connections_opened_total{kind="open"} 2"#,
-            r#"postern_sidecar_passed_bytes_total{kind="open",direction="sent"} 5"#,
-            "postern_sidecar_configuration_loaded_timestamp_seconds 0",
-            "postern_sidecar_log_lines_dropped_total 0",
-        ] {
-            assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
-        }
-        drop(open);
-        assert!(metrics.render().unwrap().contains(r#"postern_sidecar_connections{kind="open"} 0"#));
-    }
-}
+mod tests;

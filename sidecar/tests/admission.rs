@@ -295,7 +295,7 @@ async fn plaintext_and_closed_ports() {
     for line in [
         r#"postern_sidecar_denials_total{code="PlaintextRefused"} 2"#,
         r#"postern_sidecar_denials_total{code="PortClosed"} 1"#,
-        r#"postern_sidecar_handshakes_total{result="refused"} 2"#,
+        r#"postern_sidecar_handshakes_total{result="refused",group="none"} 2"#,
         r#"postern_sidecar_connections_opened_total{kind="open"} 1"#,
     ] {
         assert!(metrics.lines().any(|other| other == line), "{line} is not in {metrics}");

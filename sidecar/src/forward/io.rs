@@ -52,6 +52,7 @@ impl<S> Watched<S> {
         let connection = &self.connection;
         connection.last_byte.set(self.worker.now());
         connection.received.set(connection.received.get() + count as u64);
+        self.worker.metrics.bytes(connection.kind, count as u64, 0);
         if self.heads && connection.in_flight.get() == 0 && connection.head_since.get().is_none() {
             connection.head_since.set(Some(self.worker.now()));
         }
@@ -60,6 +61,7 @@ impl<S> Watched<S> {
     fn sent(&self, count: usize) {
         self.connection.last_byte.set(self.worker.now());
         self.connection.sent.set(self.connection.sent.get() + count as u64);
+        self.worker.metrics.bytes(self.connection.kind, 0, count as u64);
     }
 }
 

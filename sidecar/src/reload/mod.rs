@@ -217,6 +217,7 @@ impl Reloader {
 
         self.metrics.loaded_at.store(jiff::Timestamp::now().as_second(), Relaxed);
         self.metrics.sequence.store(generation.origin.sequence.unwrap_or(0), Relaxed);
+        self.metrics.certificate_start.store(generation.server.not_before, Relaxed);
         self.metrics.certificate_expiry.store(generation.server.not_after, Relaxed);
         self.metrics.rejected_now.store(0, Relaxed);
         self.metrics.reloaded(true);
