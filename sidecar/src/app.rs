@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::threads::{control_runtime, start_workers};
+use self::threads::{Started, control_runtime, start_workers};
 use crate::destination::{Destination, Fixed, Redirected, Target};
 use crate::limits::Limits;
 use crate::listener::{Entrance, bind, bind_everywhere};
@@ -292,9 +292,10 @@ impl App {
         // must not fail.
         let (_lasting_on, on) = watch::channel(false);
         let mut vital = Vital::default();
-        let (workers, ended) = start_workers(&options, endpoints.inbound, &metrics, &stop, &mut vital)?;
-
         let status = Arc::new(Status::default());
+        let Started { workers, ended, budget } =
+            start_workers(&options, endpoints.inbound, &metrics, &status, &stop, &mut vital)?;
+
         let health = Health { started: Readiness::new(), ready: ready.clone() };
         let mut tasks = tokio::task::JoinSet::new();
         if let Some(listener) = endpoints.probe {
@@ -313,6 +314,8 @@ impl App {
         let reloader = Reloader {
             source,
             workers: workers.clone(),
+            budget,
+            limits: options.limits.clone(),
             status,
             readiness: ready.clone(),
             metrics: Arc::clone(&metrics.control),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::authorize::{Code, Denial};
@@ -13,7 +14,7 @@ use crate::limits::Limits;
 /// Counts of all connections, shared by listeners and workers.
 #[derive(Debug)]
 pub struct Budget {
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     counts: Mutex<Counts>,
 }
 
@@ -65,7 +66,12 @@ struct Source {
 impl Budget {
     /// Nothing used.
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, counts: Mutex::default() })
+        Arc::new(Self { limits: ArcSwap::from_pointee(limits), counts: Mutex::default() })
+    }
+
+    /// Other limits, for whoever comes from now on.
+    pub fn limit(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// A place for a new connection. Where strangers have used up what they share, the one that has shown
@@ -74,7 +80,7 @@ impl Budget {
     /// # Errors
     /// [`Code::TooManyConnections`], with the budget that is used up.
     pub fn admit(self: &Arc<Self>, source: IpAddr) -> Result<Ticket, Denial> {
-        let (source, limits) = (Source::of(source), &self.limits);
+        let (source, limits) = (Source::of(source), self.limits.load());
         let mut counts = self.lock();
         let crowded = match counts.unproven.crowded(source, &limits.caps_of_unproven()) {
             Some(Crowded::Address(limit)) => {
@@ -131,8 +137,9 @@ impl Ticket {
     /// # Errors
     /// [`Code::TooManyConnections`].
     pub fn open(&mut self) -> Result<(), Denial> {
+        let caps = self.budget.limits.load().caps_of_open();
         let mut counts = self.budget.lock();
-        match counts.open.crowded(self.source, &self.budget.limits.caps_of_open()) {
+        match counts.open.crowded(self.source, &caps) {
             Some(Crowded::Address(limit)) => {
                 return Err(full("one source's connections to open ports", limit));
             }

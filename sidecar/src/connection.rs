@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use postern_config::policy::Protocol;
 use rustls_pki_types::UnixTime;
@@ -16,6 +17,7 @@ use crate::destination::{Destination, Target};
 use crate::forward;
 use crate::generation::Generation;
 use crate::identify::{Caller, Refusal};
+use crate::log::line::Outcome;
 use crate::log::{self, Asked, Party};
 use crate::metrics::{Handshake, Kind, Open};
 use crate::signal::{Order, Signal};
@@ -105,7 +107,7 @@ async fn enter(
     };
 
     let config = Arc::clone(if protocol.is_http() { &generation.http } else { &generation.tcp });
-    let handshake = tls::accept(config, stream, worker.limits.handshake);
+    let handshake = tls::accept(config, stream, worker.limits().handshake);
     let accepted = tokio::select! {
         accepted = handshake => accepted,
         // Nothing has been asked for yet, so nothing is lost.
@@ -183,12 +185,22 @@ where
         ask: Ask::Connection,
     };
     let permit = authorize(&generation.gate.policy, &request)?;
-    let upstream = forward::dial(&permit, connection.target.address, &worker.limits).await?;
-    if let (true, Some(caller), Some(route)) = (worker.access_log, &connection.caller, permit.route()) {
-        log::permit(route, 0, connection.peer, connection.target.port, caller, Asked::default());
-    }
+    let started = Instant::now();
+    let upstream = forward::dial(&permit, connection.target.address, &worker.limits()).await?;
+    let route = permit.route().map(str::to_owned);
     drop(generation);
     forward::bytes(worker, connection, stream, upstream).await;
+    if worker.access_log() {
+        let outcome = Outcome {
+            route: route.as_deref(),
+            received: Some(connection.received.get()),
+            sent: Some(connection.sent.get()),
+            took: Some(started.elapsed()),
+            ..Outcome::default()
+        };
+        let (peer, port) = (connection.peer, connection.target.port);
+        log::line::permit(peer, port, connection.caller.as_ref(), Asked::default(), outcome);
+    }
     Ok(())
 }
 

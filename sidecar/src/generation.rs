@@ -15,6 +15,8 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::authorize::Code;
 use crate::authorize::policy::{Policy, PolicyError};
 use crate::identify::{Authorities, AuthorityError, Caller, Refusal, sha256};
+use crate::observe::seen::Seen;
+use crate::settings::{Settings, SettingsError};
 use crate::tls::{self, Admission};
 
 /// What a generation is made of.
@@ -29,6 +31,8 @@ pub struct Parts<'a> {
     pub certificate: Vec<u8>,
     /// Its private key, PEM.
     pub private_key: Zeroizing<Vec<u8>>,
+    /// How the sidecar works, as written.
+    pub settings: &'a postern_config::settings::Settings,
     /// Where it comes from.
     pub origin: Origin,
 }
@@ -59,6 +63,10 @@ pub struct Generation {
     pub server: ServerCertificate,
     /// Names of ports that the pod doesn't have.
     pub unresolved: BTreeSet<String>,
+    /// How the sidecar works.
+    pub settings: Settings,
+    /// When each credential and key of the policy was last used.
+    pub seen: Arc<Seen>,
 }
 
 /// The certificate that callers see.
@@ -101,6 +109,9 @@ pub enum GenerationError {
     /// They don't belong together, or are of a kind that TLS 1.3 doesn't know.
     #[error("the server's certificate and private key are not usable together: {0}")]
     Pair(rustls::Error),
+    /// How the sidecar should work.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The TLS library.
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
@@ -143,6 +154,8 @@ impl Generation {
             origin: parts.origin,
             server,
             unresolved: compiled.unresolved,
+            settings: Settings::check(parts.settings)?,
+            seen: Arc::default(),
         })
     }
 }

@@ -27,6 +27,7 @@ pub mod probes;
 pub mod readiness;
 pub mod redirect;
 pub mod reload;
+pub mod settings;
 pub mod signal;
 pub mod status;
 mod text;

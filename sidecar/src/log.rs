@@ -1,18 +1,24 @@
 //! JSON lines on standard output, written by a thread of their own so that a full pipe can't hold up traffic.
+//!
+//! What happens in the sidecar goes through `tracing`, and its level can be set at any time. Requests and refusals
+//! ([`line`]) go to the same queue by themselves: they depend on no level.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt, reload};
 
-use crate::authorize::{Code, Denial};
-use crate::identify::{Caller, Presented};
+pub use self::line::{Asked, Party, refusal};
 use crate::metrics::ControlMetrics;
+
+pub mod line;
 
 /// Lines that may wait to be written; more are dropped and counted.
 const QUEUE: usize = 4096;
@@ -51,15 +57,43 @@ pub fn start(
         }
     })?;
     let log = Log { queue: queue.clone() };
-    tracing_subscriber::fmt()
+    let queue = Queue { queue, metrics };
+    let (filter, handle) = reload::Layer::new(level);
+    let lines = fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_max_level(level)
-        .with_writer(Queue { queue, metrics })
-        .try_init()?;
+        .with_writer(queue.clone());
+    tracing_subscriber::registry().with(filter).with(lines).try_init()?;
+    // Nothing was there before: `try_init` succeeds once in a process.
+    let _ = LEVEL.set(Level { handle, started_with: level });
+    let _ = LINES.set(queue);
     Ok(log)
+}
+
+/// Where [`line`]s go; nowhere before [`start`].
+static LINES: OnceLock<Queue> = OnceLock::new();
+
+/// What [`set_level`] sets.
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+struct Level {
+    handle: reload::Handle<LevelFilter, Registry>,
+    /// What the program was started with.
+    started_with: LevelFilter,
+}
+
+/// Logs from this severity on; `None`: from the one that the program was started with.
+pub fn set_level(level: Option<LevelFilter>) {
+    if let Some(log) = LEVEL.get() {
+        let level = level.unwrap_or(log.started_with);
+        if log.handle.with_current(|current| *current != level).unwrap_or(false)
+            && let Err(error) = log.handle.reload(level)
+        {
+            tracing::error!(%error, "the level of the log cannot be changed");
+        }
+    }
 }
 
 impl Log {
@@ -73,9 +107,18 @@ impl Log {
     }
 }
 
+#[derive(Clone, Debug)]
 struct Queue {
     queue: SyncSender<Item>,
     metrics: Arc<ControlMetrics>,
+}
+
+impl Queue {
+    fn take(&self, line: Vec<u8>) {
+        if self.queue.try_send(Item::Line(line)).is_err() {
+            self.metrics.log_lines_dropped.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 /// Takes one line; the formatter writes it in one piece.
@@ -91,97 +134,11 @@ impl<'a> MakeWriter<'a> for Queue {
 
 impl io::Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.0.queue.try_send(Item::Line(line.to_vec())).is_err() {
-            self.0.metrics.log_lines_dropped.fetch_add(1, Relaxed);
-        }
+        self.0.take(line.to_vec());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// What a request was for, as far as it is known; already canonical or clipped.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Asked<'a> {
-    /// Method.
-    pub method: Option<&'a str>,
-    /// Host.
-    pub host: Option<&'a str>,
-    /// Path, without its query.
-    pub path: Option<&'a str>,
-    /// Its id.
-    pub request_id: Option<&'a str>,
-}
-
-/// Who called, as far as it is known.
-#[derive(Clone, Copy, Debug)]
-pub enum Party<'a> {
-    /// Nobody in particular.
-    Unknown,
-    /// A certificate that was not accepted.
-    Presented(&'a Presented),
-    /// A caller that proved who it is.
-    Known(&'a Caller),
-}
-
-/// One line for one refusal.
-pub fn refusal(denial: &Denial, peer: SocketAddr, port: u16, party: Party<'_>, asked: Asked<'_>) {
-    let presented = match party {
-        Party::Presented(presented) => Some(presented),
-        _ => None,
-    };
-    let caller = match party {
-        Party::Known(caller) => Some(caller),
-        _ => None,
-    };
-    let fingerprint = caller.map(|caller| hex::encode(caller.fingerprint));
-    let shown = |text: &'static str| if is_about_the_application(denial.code) { text } else { "refused" };
-    tracing::warn!(
-        target: "postern",
-        code = denial.code.as_str(),
-        reason = clip(&denial.reason),
-        remedy = denial.code.remedy(),
-        peer = %peer,
-        port,
-        identity = caller.map(|caller| &*caller.identity),
-        authority = caller.map(|caller| &*caller.authority),
-        certificate = fingerprint.as_deref().or(presented.map(|it| it.sha256.as_str())),
-        subject = presented.map(|it| it.subject.as_str()),
-        issuer = presented.map(|it| it.issuer.as_str()),
-        names = presented.map(|it| it.names.as_str()),
-        method = asked.method.map(clip),
-        host = asked.host.map(clip),
-        path = asked.path.map(clip),
-        request_id = asked.request_id,
-        "{}",
-        shown("failed"),
-    );
-}
-
-/// One line for one request that was let in.
-pub fn permit(route: &str, status: u16, peer: SocketAddr, port: u16, caller: &Caller, asked: Asked<'_>) {
-    tracing::info!(
-        target: "postern",
-        route,
-        status,
-        peer = %peer,
-        port,
-        identity = &*caller.identity,
-        method = asked.method.map(clip),
-        host = asked.host.map(clip),
-        path = asked.path.map(clip),
-        request_id = asked.request_id,
-        "permitted"
-    );
-}
-
-const fn is_about_the_application(code: Code) -> bool {
-    matches!(code, Code::ApplicationUnreachable | Code::ApplicationFailed | Code::ApplicationTimeout)
-}
-
-/// A caller's text, so far as a line should hold it.
-fn clip(text: &str) -> &str {
-    crate::text::clip(text, 512)
 }

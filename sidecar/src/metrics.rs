@@ -257,7 +257,7 @@ impl Collector for Metrics {
         out.counters("handshakes", "TLS handshakes, by result and key exchange", &handshakes)?;
         let nanoseconds = self.sum(|worker| Some(&worker.work_nanoseconds));
         let buckets = (0..=WORK.len()).map(|at| self.sum(|worker| worker.work.get(at)));
-        let bounds = WORK.iter().map(|bound| f64::from(*bound) / 1e6).chain([f64::MAX]);
+        let bounds = WORK.iter().map(|bound| f64::from(*bound) / 1e6).chain([f64::INFINITY]);
         out.histogram(
             "request_processing",
             Unit::Seconds,

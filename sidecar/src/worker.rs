@@ -21,6 +21,7 @@ use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::log::{self, Asked, Party};
 use crate::metrics::{Kind, WorkerMetrics};
+use crate::observe::audit::Audits;
 use crate::signal::Order;
 
 /// How often time-outs are looked for, and so how exact they are.
@@ -51,12 +52,17 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether permits are logged too.
     pub access_log: bool,
+    /// What audited ports let through.
+    pub audits: Arc<Audits>,
 }
 
 /// A worker's own state.
 pub(crate) struct Worker {
-    pub(crate) limits: Limits,
-    pub(crate) access_log: bool,
+    /// As the program was started.
+    started_with: Settings,
+    /// As the configuration in force has it.
+    limits: RefCell<Rc<Limits>>,
+    access_log: Cell<bool>,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) pool: Pool,
     load: Arc<AtomicUsize>,
@@ -65,6 +71,8 @@ pub(crate) struct Worker {
     next_key: Cell<u64>,
     started: Instant,
     clock: Cell<u64>,
+    /// Coarse time of day, in seconds since the epoch.
+    wall: Cell<i64>,
     draining: Cell<bool>,
     drain_begins: Notify,
 }
@@ -136,8 +144,9 @@ impl Worker {
     fn new(settings: Settings, metrics: Arc<WorkerMetrics>, load: Arc<AtomicUsize>) -> Self {
         Self {
             pool: Pool::new(settings.limits.upstream_idle),
-            limits: settings.limits,
-            access_log: settings.access_log,
+            limits: RefCell::new(Rc::new(settings.limits.clone())),
+            access_log: Cell::new(settings.access_log),
+            started_with: settings,
             metrics,
             load,
             generation: RefCell::default(),
@@ -145,6 +154,7 @@ impl Worker {
             next_key: Cell::new(0),
             started: Instant::now(),
             clock: Cell::new(0),
+            wall: Cell::new(0),
             draining: Cell::new(false),
             drain_begins: Notify::new(),
         }
@@ -172,7 +182,7 @@ impl Worker {
     }
 
     fn start(self: &Rc<Self>, inbound: Inbound) {
-        self.clock.set(self.started.elapsed().as_secs());
+        self.read_clocks();
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let _load = Load(Arc::clone(&worker.load));
@@ -215,6 +225,9 @@ impl Worker {
                 connection.signal.give(Order::Stop);
             }
         }
+        let limits = generation.settings.limits(&self.started_with.limits);
+        self.limits.replace(Rc::new(limits));
+        self.access_log.set(generation.settings.access_log(self.started_with.access_log));
         self.generation.replace(Some(generation));
     }
 
@@ -227,11 +240,11 @@ impl Worker {
     }
 
     fn tick(&self) {
-        let now = self.started.elapsed().as_secs();
-        self.clock.set(now);
+        let now = self.read_clocks();
         self.pool.evict();
         let wall = UnixTime::now();
-        let (idle, header) = (self.limits.idle.as_secs(), self.limits.header.as_secs());
+        let limits = self.limits();
+        let (idle, header) = (limits.idle.as_secs(), limits.header.as_secs());
         for connection in self.connections.borrow().values() {
             let quiet = now.saturating_sub(connection.last_byte.get());
             let is_busy = connection.in_flight.get() > 0;
@@ -248,6 +261,12 @@ impl Worker {
         }
     }
 
+    fn read_clocks(&self) -> u64 {
+        self.clock.set(self.started.elapsed().as_secs());
+        self.wall.set(i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX));
+        self.clock.get()
+    }
+
     /// Until no new callers are wanted.
     pub(crate) async fn until_draining(&self) {
         let begins = self.drain_begins.notified();
@@ -261,9 +280,29 @@ impl Worker {
         self.generation.borrow().clone()
     }
 
+    /// The bounds in force.
+    pub(crate) fn limits(&self) -> Rc<Limits> {
+        Rc::clone(&self.limits.borrow())
+    }
+
+    /// Whether permits are logged.
+    pub(crate) fn access_log(&self) -> bool {
+        self.access_log.get()
+    }
+
     /// Coarse time, in seconds since the start.
     pub(crate) fn now(&self) -> u64 {
         self.clock.get()
+    }
+
+    /// Coarse time of day, in seconds since the epoch.
+    pub(crate) fn wall(&self) -> i64 {
+        self.wall.get()
+    }
+
+    /// What audited ports let through.
+    pub(crate) fn audits(&self) -> &Audits {
+        &self.started_with.audits
     }
 
     pub(crate) fn register(self: &Rc<Self>, connection: Connection) -> Registered {

@@ -8,24 +8,37 @@ use super::{Options, StartError};
 use crate::budget::Budget;
 use crate::listener::{self, Entrance, Reception};
 use crate::metrics::Metrics;
+use crate::status::Status;
 use crate::vital::Vital;
 use crate::worker::{self, Settings};
 
-type Started = (Vec<worker::Handle>, Vec<oneshot::Receiver<()>>);
+/// What [`start_workers`] has started.
+pub(super) struct Started {
+    pub(super) workers: Vec<worker::Handle>,
+    /// When each has ended.
+    pub(super) ended: Vec<oneshot::Receiver<()>>,
+    pub(super) budget: Arc<Budget>,
+}
 
 /// One worker accepts for itself; several are fed by a thread that does nothing else.
 pub(super) fn start_workers(
     options: &Options,
     inbound: Vec<Entrance>,
     metrics: &Metrics,
+    status: &Status,
     stop: &watch::Receiver<bool>,
     vital: &mut Vital,
 ) -> Result<Started, StartError> {
     let system = |what| move |error| StartError::System { what, error };
-    let settings = Settings { limits: options.limits.clone(), access_log: options.access_log };
+    let settings = Settings {
+        limits: options.limits.clone(),
+        access_log: options.access_log,
+        audits: Arc::clone(&status.audits),
+    };
     let budget = Budget::new(options.limits.clone());
     let control = Arc::clone(&metrics.control);
-    let reception = |workers| Reception { workers, budget, metrics: control };
+    let ours = Arc::clone(&budget);
+    let reception = |workers| Reception { workers, budget: ours, metrics: control };
 
     if let [only] = metrics.workers.as_slice() {
         let (stop, running) = (stop.clone(), vital.part("the worker"));
@@ -33,7 +46,7 @@ pub(super) fn start_workers(
             move |own: worker::Handle| running.with(listener::accept(inbound, reception(vec![own]), stop));
         let started = worker::spawn("worker".to_owned(), &settings, Arc::clone(only), accept);
         let (worker, ended) = started.map_err(system("thread for a worker"))?;
-        return Ok((vec![worker], vec![ended]));
+        return Ok(Started { workers: vec![worker], ended: vec![ended], budget });
     }
     let (mut workers, mut ended) = (Vec::new(), Vec::new());
     for (number, own) in metrics.workers.iter().enumerate() {
@@ -51,7 +64,7 @@ pub(super) fn start_workers(
         .name("acceptor".to_owned())
         .spawn(move || runtime.block_on(running.with(listener::accept(inbound, reception, stop))))
         .map_err(system("thread for the acceptor"))?;
-    Ok((workers, ended))
+    Ok(Started { workers, ended, budget })
 }
 
 pub(super) fn control_runtime() -> Result<tokio::runtime::Runtime, StartError> {

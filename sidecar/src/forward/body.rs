@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::headers;
 use super::pool::Lease;
 use crate::connection::Connection;
+use crate::observe::request::Record;
 use crate::signal::Order;
 
 /// A request's body, on its way to the application.
@@ -57,23 +58,38 @@ impl Body for Outbound {
 }
 
 /// Counts a request as in flight until its answer has been sent, or given up.
-pub(super) struct InFlight(Rc<Connection>);
+pub(super) struct InFlight {
+    connection: Rc<Connection>,
+    record: Option<Rc<Record>>,
+}
 
 impl InFlight {
     pub(super) fn start(connection: &Rc<Connection>) -> Self {
         connection.in_flight.set(connection.in_flight.get() + 1);
         connection.head_since.set(None);
-        Self(Rc::clone(connection))
+        Self { connection: Rc::clone(connection), record: None }
+    }
+
+    /// What is told of the request ends with it.
+    pub(super) fn observe(&mut self, record: &Rc<Record>) {
+        self.record = Some(Rc::clone(record));
+    }
+
+    /// Something of the answer is on its way.
+    fn sends(&self, frame: &Frame<Bytes>) {
+        if let (Some(record), Some(data)) = (&self.record, frame.data_ref()) {
+            record.sent(data.len());
+        }
     }
 
     fn connection(&self) -> &Connection {
-        &self.0
+        &self.connection
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        self.connection.in_flight.set(self.connection.in_flight.get().saturating_sub(1));
     }
 }
 
@@ -91,7 +107,9 @@ enum Source {
 impl Answer {
     /// A refusal's document.
     pub(super) fn problem(document: Vec<u8>, in_flight: InFlight) -> Self {
-        Self { source: Source::Problem(Some(document.into())), in_flight }
+        // Nothing is an end at once, which answers to HEAD and gRPC's answers of trailers only must be.
+        let document = (!document.is_empty()).then(|| document.into());
+        Self { source: Source::Problem(document), in_flight }
     }
 
     /// What the application says; its connection is given back at the end.
@@ -129,6 +147,7 @@ impl Body for Answer {
         };
         match ready!(Pin::new(body).poll_frame(context)) {
             Some(Ok(frame)) => {
+                self.in_flight.sends(&frame);
                 self.give_back_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -10,12 +10,13 @@ use hyper::body::{Body as _, Incoming};
 use super::body::{Answer, InFlight, Outbound};
 use super::headers::{self, Identity};
 use super::pool::{Key, Lease};
-use super::{framing, problem, upstream};
+use super::problem::{self, Wanted};
+use super::{framing, upstream};
 use crate::authorize::path::Path;
 use crate::authorize::{self, Ask, Code, Denial, Permit, authorize};
 use crate::connection::Connection;
 use crate::identify::Caller;
-use crate::log::{self, Asked};
+use crate::observe::request::Record;
 use crate::signal::Order;
 use crate::worker::Worker;
 
@@ -27,40 +28,36 @@ pub(super) struct Session {
     pub(super) pool_key: Key,
 }
 
-/// A permitted request's answer, and by which route.
+/// A permitted request's answer.
 struct Forwarded {
     response: Response<Incoming>,
     lease: Lease,
-    route: String,
 }
 
 /// Answers one request.
 pub(super) async fn answer(session: Rc<Session>, request: Request<Incoming>) -> Response<Answer> {
-    let in_flight = InFlight::start(&session.connection);
-    let is_http2 = request.version() == Version::HTTP_2;
+    let mut in_flight = InFlight::start(&session.connection);
     let request_id = headers::request_id(request.headers());
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    // Host stands in the head alone with HTTP/1.1; a refusal's log line wants it too.
-    let host = request.headers().get(http::header::HOST).cloned();
+    let record = Record::start(&session.worker, &session.connection, &request, &request_id);
+    in_flight.observe(&record);
+    let wanted = Wanted::by(&request);
 
-    let outcome = forward(&session, request, &request_id).await;
-    let asked = Asked {
-        method: Some(method.as_str()),
-        host: uri.authority().map(http::uri::Authority::as_str).or_else(|| host.as_ref()?.to_str().ok()),
-        path: Some(uri.path()),
-        request_id: request_id.to_str().ok(),
-    };
+    let outcome = forward(&session, request, &request_id, &record).await;
     let response = match outcome {
-        Ok(Forwarded { response, lease, route }) => {
+        Ok(Forwarded { response, lease }) => {
             let (mut parts, body) = response.into_parts();
             parts.version = Version::HTTP_11;
             headers::to_caller(&mut parts.headers);
-            session.log_permit(&route, parts.status.as_u16(), asked);
             Response::from_parts(parts, Answer::application(body, lease, in_flight))
         }
-        Err(denial) => session.refuse(&denial, asked).map(|document| Answer::problem(document, in_flight)),
+        Err(denial) => {
+            record.refused(&denial);
+            session.finish_after(denial.code);
+            problem::response(&denial, &request_id, wanted)
+                .map(|document| Answer::problem(document, in_flight))
+        }
     };
-    session.worker.metrics.request(is_http2, response.status().as_u16());
+    record.answered(response.status().as_u16());
     response
 }
 
@@ -69,11 +66,12 @@ async fn forward(
     session: &Session,
     request: Request<Incoming>,
     request_id: &HeaderValue,
+    record: &Record,
 ) -> Result<Forwarded, Denial> {
     let worker = &session.worker;
     let (parts, body) = request.into_parts();
     let Parts { method, uri, version, headers: mut fields, .. } = parts;
-    framing::check(&method, version, &fields, worker.limits.header_count)?;
+    framing::check(&method, version, &fields, worker.limits().header_count)?;
 
     let host_field = fields.get(http::header::HOST).cloned();
     let host = framing::host(&uri, &fields)?;
@@ -88,6 +86,7 @@ async fn forward(
     let who = session.connection.caller.as_ref().map(Caller::who);
     let request = authorize::Request { port: session.connection.target.port, who, ask };
     let permit = authorize(&generation.gate.policy, &request)?;
+    record.permitted(&permit);
 
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity);
     let body = if body.is_end_stream() { Outbound::Empty } else { Outbound::Caller(body) };
@@ -98,8 +97,9 @@ async fn forward(
     *outgoing.method_mut() = method.clone();
     *outgoing.uri_mut() = target(&permit, &path, &uri)?;
     *outgoing.headers_mut() = fields;
-    let (response, lease) = upstream::send(worker, &permit, &session.pool_key, outgoing).await?;
-    Ok(Forwarded { response, lease, route: permit.route().unwrap_or_default().to_owned() })
+    let answer = upstream::send(worker, &permit, &session.pool_key, outgoing);
+    let (response, lease) = record.waiting(answer).await?;
+    Ok(Forwarded { response, lease })
 }
 
 /// The canonical host; the caller's own value where it is canonical already.
@@ -137,19 +137,9 @@ fn target(permit: &Permit<'_>, path: &Path<'_>, original: &Uri) -> Result<Uri, D
 }
 
 impl Session {
-    fn refuse(&self, denial: &Denial, asked: Asked<'_>) -> Response<Vec<u8>> {
-        let (peer, port) = (self.connection.peer, self.connection.target.port);
-        self.worker.refuse(denial, peer, port, self.connection.party(), asked);
-        if self.connection.routeless || ends_the_connection(denial.code) {
+    fn finish_after(&self, code: Code) {
+        if self.connection.routeless || ends_the_connection(code) {
             self.connection.signal.give(Order::Finish);
-        }
-        problem::response(denial, asked.request_id.unwrap_or_default())
-    }
-
-    fn log_permit(&self, route: &str, status: u16, asked: Asked<'_>) {
-        if let (true, Some(caller)) = (self.worker.access_log, &self.connection.caller) {
-            let (peer, port) = (self.connection.peer, self.connection.target.port);
-            log::permit(route, status, peer, port, caller, asked);
         }
     }
 }

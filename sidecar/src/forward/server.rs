@@ -51,10 +51,10 @@ pub(crate) async fn serve<S>(
     // A connection that breaks is the caller's affair; what we refused has been logged, what the engine refused
     // by itself has not (see [`super::framing`]).
     if is_http2 {
-        let serving = http2_builder(&worker.limits).serve_connection(io, service);
+        let serving = http2_builder(&worker.limits()).serve_connection(io, service);
         drive(serving, &connection.signal, http2::Connection::graceful_shutdown).await;
     } else {
-        let serving = http1_builder(&worker.limits).serve_connection(io, service);
+        let serving = http1_builder(&worker.limits()).serve_connection(io, service);
         drive(serving, &connection.signal, http1::Connection::graceful_shutdown).await;
     }
 }

@@ -79,11 +79,11 @@ pub(super) async fn send(
         let is_reused = pooled.is_some();
         let mut upstream = match pooled.take() {
             Some(upstream) => upstream,
-            None => connect(permit, key.address, &worker.limits).await?,
+            None => connect(permit, key.address, &worker.limits()).await?,
         };
         let again = (is_reused && may_repeat).then(|| repeat(&request));
         let before = upstream.received.get();
-        let outcome = timeout(worker.limits.idle, upstream.sender.try_send_request(request)).await;
+        let outcome = timeout(worker.limits().idle, upstream.sender.try_send_request(request)).await;
         let Ok(outcome) = outcome else {
             return Err(Denial::new(Code::ApplicationTimeout, "the application did not answer in time"));
         };

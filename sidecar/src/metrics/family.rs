@@ -35,7 +35,7 @@ impl<'a, 'b> Family<'a, 'b> {
         self.integers(MetricType::Gauge, name, Some(unit), help, rows)
     }
 
-    /// Upper bound and count of each bucket, not cumulated; the last bound is `f64::MAX`.
+    /// Upper bound and count of each bucket, not cumulated; the last bound is infinite.
     pub(super) fn histogram(
         &mut self,
         name: &str,

@@ -1,5 +1,9 @@
 //! What people and the operator get to see of the traffic.
 //!
 //! * [`seen`] remembers when each credential and key was last used.
+//! * [`request`] measures one request and tells of it at its end.
+//! * [`audit`] counts what an audited port lets through although a lock says no.
 
+pub mod audit;
+pub(crate) mod request;
 pub mod seen;

@@ -98,6 +98,7 @@ impl Source for Secret {
             policy: &content.policy,
             port_names: &self.expected.port_names,
             admins: &content.admins,
+            settings: &content.settings,
             certificate,
             private_key: Zeroizing::new(read(&directory.join(PRIVATE_KEY_KEY))?),
             origin,

@@ -17,7 +17,10 @@ use postern_config::bundle::BundleError;
 use rustls::crypto::CryptoProvider;
 use tokio::sync::{Notify, watch};
 
+use crate::budget::Budget;
 use crate::generation::{Generation, GenerationError};
+use crate::limits::Limits;
+use crate::log;
 use crate::metrics::ControlMetrics;
 use crate::readiness::{Pending, Readiness};
 use crate::status::Status;
@@ -123,6 +126,10 @@ pub struct Reloader {
     pub source: Box<dyn Source>,
     /// Who enforces them.
     pub workers: Vec<Handle>,
+    /// How many connections they take.
+    pub budget: Arc<Budget>,
+    /// The bounds of whatever a configuration doesn't bound.
+    pub limits: Limits,
     /// What is told of them.
     pub status: Arc<Status>,
     /// Shows what is wrong.
@@ -210,6 +217,8 @@ impl Reloader {
             }
         }
         self.status.in_force(&generation);
+        self.budget.limit(generation.settings.limits(&self.limits));
+        log::set_level(generation.settings.log_level());
         self.readiness.notice("reload", None);
         let unresolved = generation.unresolved.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let notice = format!("closed, since no container of this pod names them: {unresolved}");
@@ -240,7 +249,7 @@ impl Reloader {
             return self.metrics.rejected_now.store(0, Relaxed);
         };
         let reason = error.to_string();
-        let before = self.status.loaded().rejected;
+        let before = self.status.rejection();
         if let Some(pending) = pending {
             pending.because(&*reason);
         } else {

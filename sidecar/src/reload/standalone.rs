@@ -61,6 +61,7 @@ impl Source for File {
             policy: &written.policy,
             port_names: &BTreeMap::new(),
             admins: &[],
+            settings: &written.settings,
             certificate,
             private_key,
             origin: origin.clone(),

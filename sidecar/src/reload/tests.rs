@@ -35,6 +35,8 @@ async fn what_failed_for_a_passing_reason_is_tried_again() {
     let reloader = Reloader {
         source: Box::new(Troubled { loads: Arc::clone(&loads), passes, files: vec![file] }),
         workers: Vec::new(),
+        budget: Budget::new(Limits::default()),
+        limits: Limits::default(),
         status: Arc::clone(&status),
         readiness: Readiness::new(),
         metrics: Arc::clone(&metrics),

@@ -1,0 +1,215 @@
+//! One line for one request or one refusal: who, with what, issued by whom, by which rule, and what to do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::LINES;
+use crate::authorize::Denial;
+use crate::authorize::denial::Stage;
+use crate::identify::{Caller, Presented};
+
+/// Room that most lines need.
+const LENGTH: usize = 1024;
+
+/// What a request was for, as far as it is known; already canonical or clipped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Method.
+    pub method: Option<&'a str>,
+    /// Host.
+    pub host: Option<&'a str>,
+    /// Path, without its query.
+    pub path: Option<&'a str>,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub protocol: Option<&'a str>,
+    /// Its id.
+    pub request_id: Option<&'a str>,
+    /// The trace that it belongs to (W3C Trace Context), lower-case hex.
+    pub trace_id: Option<&'a str>,
+}
+
+/// Who called, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Party<'a> {
+    /// Nobody in particular.
+    Unknown,
+    /// A certificate that was not accepted.
+    Presented(&'a Presented),
+    /// A caller that proved who it is.
+    Known(&'a Caller),
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome<'a> {
+    /// The route that let it in.
+    pub route: Option<&'a str>,
+    /// The route's rule.
+    pub rule: Option<&'a str>,
+    /// The holder of the route's key, or the user.
+    pub user: Option<&'a str>,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// Bytes of bodies, or of a connection, from the caller.
+    pub received: Option<u64>,
+    /// And to it.
+    pub sent: Option<u64>,
+    /// From the head to the end of the answer.
+    pub took: Option<Duration>,
+    /// Of it, until the application had answered with a head.
+    pub waited: Option<Duration>,
+}
+
+#[derive(Default, Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    target: &'static str,
+    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<SocketAddr>,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+}
+
+/// One line for one refusal, whatever the log's level.
+pub fn refusal(denial: &Denial, peer: SocketAddr, port: u16, party: Party<'_>, asked: Asked<'_>) {
+    refused(denial, peer, port, party, asked, Outcome::default());
+}
+
+/// As [`refusal`], with what else is known.
+pub fn refused(
+    denial: &Denial,
+    peer: SocketAddr,
+    port: u16,
+    party: Party<'_>,
+    asked: Asked<'_>,
+    outcome: Outcome<'_>,
+) {
+    let Some(lines) = LINES.get() else { return };
+    let presented = match party {
+        Party::Presented(presented) => Some(presented),
+        _ => None,
+    };
+    let caller = match party {
+        Party::Known(caller) => Some(caller),
+        _ => None,
+    };
+    let fingerprint = caller.map(|caller| hex::encode(caller.fingerprint));
+    let is_the_applications = denial.code.stage() == Stage::Application;
+    lines.write(&Line {
+        level: "WARN",
+        message: if is_the_applications { "failed" } else { "refused" },
+        code: Some(denial.code.as_str()),
+        reason: Some(clip(&denial.reason)),
+        remedy: Some(denial.code.remedy()),
+        identity: caller.map(|caller| &*caller.identity),
+        authority: caller.map(|caller| &*caller.authority),
+        certificate: fingerprint.as_deref().or(presented.map(|it| it.sha256.as_str())),
+        subject: presented.map(|it| it.subject.as_str()),
+        issuer: presented.map(|it| it.issuer.as_str()),
+        names: presented.map(|it| it.names.as_str()),
+        ..Line::of(peer, port, asked, outcome)
+    });
+}
+
+/// One line for one request or connection that was let in, at its end.
+pub fn permit(peer: SocketAddr, port: u16, caller: Option<&Caller>, asked: Asked<'_>, outcome: Outcome<'_>) {
+    let Some(lines) = LINES.get() else { return };
+    lines.write(&Line {
+        level: "INFO",
+        message: "permitted",
+        identity: caller.map(|caller| &*caller.identity),
+        authority: caller.map(|caller| &*caller.authority),
+        ..Line::of(peer, port, asked, outcome)
+    });
+}
+
+impl<'a> Line<'a> {
+    fn of(peer: SocketAddr, port: u16, asked: Asked<'a>, outcome: Outcome<'a>) -> Self {
+        Self {
+            timestamp: format!("{:.6}", jiff::Timestamp::now()),
+            target: "postern",
+            peer: Some(peer),
+            port,
+            user: outcome.user,
+            route: outcome.route,
+            rule: outcome.rule,
+            method: asked.method.map(clip),
+            host: asked.host.map(clip),
+            path: asked.path.map(clip),
+            protocol: asked.protocol,
+            status: outcome.status,
+            received_bytes: outcome.received,
+            sent_bytes: outcome.sent,
+            duration_seconds: outcome.took.map(|took| took.as_secs_f64()),
+            upstream_seconds: outcome.waited.map(|waited| waited.as_secs_f64()),
+            request_id: asked.request_id,
+            trace_id: asked.trace_id,
+            ..Self::default()
+        }
+    }
+}
+
+impl super::Queue {
+    fn write(&self, line: &Line<'_>) {
+        let mut text = Vec::with_capacity(LENGTH);
+        // Strings and numbers always become JSON.
+        if serde_json::to_writer(&mut text, line).is_ok() {
+            text.push(b'\n');
+            self.take(text);
+        }
+    }
+}
+
+/// A caller's text, so far as a line should hold it.
+fn clip(text: &str) -> &str {
+    crate::text::clip(text, 512)
+}

@@ -1,0 +1,154 @@
+//! One request, from its head to the end of its answer: what is counted and told of it.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::header::HOST;
+use http::{HeaderValue, Method, Request, Uri, Version};
+
+use crate::authorize::{Denial, Permit};
+use crate::connection::Connection;
+use crate::log::line::{self, Asked, Outcome};
+use crate::metrics::WorkerMetrics;
+use crate::worker::Worker;
+
+/// Told of when the last that knows of the request is dropped.
+pub(crate) struct Record {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    method: Method,
+    uri: Uri,
+    /// Stands in the head alone with HTTP/1.1.
+    host: Option<HeaderValue>,
+    version: Version,
+    id: HeaderValue,
+    started: Instant,
+    waited: Cell<Duration>,
+    /// Answered with, once it is known.
+    status: Cell<Option<u16>>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    is_refused: Cell<bool>,
+    let_in_by: OnceCell<LetIn>,
+}
+
+/// By which part of the policy.
+struct LetIn {
+    route: Box<str>,
+}
+
+impl Record {
+    /// A request's head has come.
+    pub(crate) fn start<B>(
+        worker: &Rc<Worker>,
+        connection: &Rc<Connection>,
+        request: &Request<B>,
+        id: &HeaderValue,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            worker: Rc::clone(worker),
+            connection: Rc::clone(connection),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            host: request.headers().get(HOST).cloned(),
+            version: request.version(),
+            id: id.clone(),
+            started: Instant::now(),
+            waited: Cell::default(),
+            status: Cell::default(),
+            received: Cell::default(),
+            sent: Cell::default(),
+            is_refused: Cell::default(),
+            let_in_by: OnceCell::new(),
+        })
+    }
+
+    /// The policy lets it in.
+    pub(crate) fn permitted(&self, permit: &Permit<'_>) {
+        if self.worker.access_log() {
+            let route = permit.route().unwrap_or_default().into();
+            // A request is judged once.
+            let _ = self.let_in_by.set(LetIn { route });
+        }
+    }
+
+    /// Waits for the application: none of that time is the sidecar's own.
+    pub(crate) async fn waiting<F: Future>(&self, answer: F) -> F::Output {
+        let since = Instant::now();
+        let answer = answer.await;
+        self.waited.set(self.waited.get() + since.elapsed());
+        answer
+    }
+
+    /// The answer's head is ready.
+    pub(crate) fn answered(&self, status: u16) {
+        self.status.set(Some(status));
+        let metrics: &WorkerMetrics = &self.worker.metrics;
+        metrics.request(self.version == Version::HTTP_2, status);
+        metrics.work(self.started.elapsed().saturating_sub(self.waited.get()));
+    }
+
+    /// It is refused, or the application failed it: told at once.
+    pub(crate) fn refused(&self, denial: &Denial) {
+        self.is_refused.set(true);
+        self.worker.metrics.denial(denial.code);
+        let (peer, port) = (self.connection.peer, self.connection.target.port);
+        let outcome = Outcome {
+            status: Some(denial.code.status().as_u16()),
+            took: Some(self.started.elapsed()),
+            ..self.outcome()
+        };
+        line::refused(denial, peer, port, self.connection.party(), self.asked(), outcome);
+    }
+
+    /// Bytes of the request's body.
+    pub(crate) fn received(&self, count: usize) {
+        self.received.set(self.received.get() + count as u64);
+    }
+
+    /// Bytes of the answer's body.
+    pub(crate) fn sent(&self, count: usize) {
+        self.sent.set(self.sent.get() + count as u64);
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let authority = self.uri.authority().map(http::uri::Authority::as_str);
+        Asked {
+            method: Some(self.method.as_str()),
+            host: authority.or_else(|| self.host.as_ref()?.to_str().ok()),
+            path: Some(self.uri.path()),
+            protocol: Some(if self.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" }),
+            request_id: self.id.to_str().ok(),
+            trace_id: None,
+        }
+    }
+
+    fn outcome(&self) -> Outcome<'_> {
+        let let_in = self.let_in_by.get();
+        let waited = self.waited.get();
+        Outcome {
+            route: let_in.map(|by| &*by.route),
+            waited: (!waited.is_zero()).then_some(waited),
+            ..Outcome::default()
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.is_refused.get() || !self.worker.access_log() {
+            return;
+        }
+        let outcome = Outcome {
+            status: self.status.get(),
+            received: Some(self.received.get()),
+            sent: Some(self.sent.get()),
+            took: Some(self.started.elapsed()),
+            ..self.outcome()
+        };
+        let connection = &self.connection;
+        let (peer, port) = (connection.peer, connection.target.port);
+        line::permit(peer, port, connection.caller.as_ref(), self.asked(), outcome);
+    }
+}
