@@ -69,6 +69,10 @@ pub struct BackendTrustSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::fingerprints")]
     pub revoked_certificates: Vec<String>,
+    /// `true` lets the pods' own containers be privileged, add capabilities such as `NET_ADMIN`, and share process ids
+    /// with the node or each other, with any of which they could remove the lock. Absent: such pods are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_workload: Option<bool>,
 }
 
 /// One container port that differs.
@@ -77,14 +81,20 @@ pub struct BackendTrustSpec {
 #[x_kube(
     validation = Rule::new("has(self.protocol) || has(self.open)")
         .message("this entry says nothing about its port: write protocol or open, or leave the entry out"),
-    validation = Rule::new("!has(self.protocol) || !has(self.open)")
+    validation = Rule::new("!has(self.protocol) || !has(self.open) || self.protocol == 'UDP'")
         .message("an open port passes bytes as they are, whatever they mean: leave protocol out beside open"),
+    validation = Rule::new("!has(self.protocol) || self.protocol != 'UDP' || has(self.open)")
+        .message("no lock holds on UDP: leave the entry out and the port is closed, or write open with a reason"),
+    validation = Rule::new("!has(self.protocol) || self.protocol != 'UDP' || string(self.port).matches('^[0-9]+$')")
+        .message("which UDP ports are open is the same for all pods: write the port's number"),
 )]
 pub struct Port {
-    /// The container port: its number, or the name that the pod gives it, which each pod resolves for itself.
+    /// The container port: its number, or the name that the pod gives it, which each pod resolves for itself. Of a
+    /// UDP port the number.
     pub port: PortRef,
     /// What the application speaks there: `HTTP` (HTTP/1.1; calls over HTTP/2 are translated) or `TCP` (any
-    /// bytes; hostnames and rules of an ApiRoute can't apply). The caller speaks it inside TLS.
+    /// bytes; hostnames and rules of an ApiRoute can't apply). The caller speaks it inside TLS. `UDP`, beside `open`
+    /// only, leaves a UDP port open, which is closed else; changing it replaces the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,
@@ -100,6 +110,8 @@ pub enum Protocol {
     HTTP,
     /// Any bytes.
     TCP,
+    /// Datagrams, which no lock can hold.
+    UDP,
 }
 
 /// A port without a lock.
@@ -168,7 +180,7 @@ pub struct BackendTrustStatus {
     pub pods: Option<PodsStatus>,
     /// The container ports that callers can reach, with what guards each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = limits::STATUS_PORTS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port"]))]
+    #[schemars(length(max = limits::STATUS_PORTS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port", "transport"]))]
     pub ports: Vec<PortStatus>,
     /// The certificates that the backend presents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,7 +192,8 @@ pub struct BackendTrustStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustSummary {
-    /// What a caller must show, for example `mTLS` or `mTLS +1 open`.
+    /// What a caller must show, for example `mTLS` or `mTLS +1 open`; `trusted workload` where the pods' own containers
+    /// may be privileged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::SUMMARY))]
     pub locks: Option<String>,
@@ -221,14 +234,14 @@ pub struct PortStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::TEXT))]
     pub name: Option<String>,
-    /// What the application speaks there: `HTTP` or `TCP`. Absent for an open port.
+    /// What the application speaks there: `HTTP` or `TCP`; absent for an open port. `UDP` for a UDP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,
     /// What a caller must show: `mTLS`, or `open`.
     #[schemars(length(max = limits::TEXT))]
     pub locks: String,
-    /// What the caller speaks on the wire: `TLS`, or `Plaintext` for an open port.
+    /// What the caller speaks on the wire: `TLS`, `Plaintext` for an open port, `UDP` for a UDP port.
     #[schemars(length(max = limits::TEXT))]
     pub transport: String,
     /// What happens to a caller without a key: `Enforce`. Absent for an open port.

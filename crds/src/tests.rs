@@ -80,6 +80,7 @@ fn every_value_is_bounded_and_nothing_has_a_default() {
                     schema["additionalProperties"].is_null() || schema["maxProperties"].is_u64()
                 }
                 Some("integer") => schema["format"].is_string(),
+                Some("boolean") => true,
                 None => schema["maxLength"].is_u64() && schema["maximum"].is_u64(),
                 Some(other) => panic!("{path} has the unexpected type {other}"),
             };

@@ -80,7 +80,7 @@ mod tests {
             "status": {"phase": phase},
         }))
         .unwrap();
-        let pod = LeanPod::new(&pod, Injection::For { trust: "orders".to_owned(), current_image: true });
+        let pod = LeanPod::new(&pod, Injection::plain("orders", true));
         let key = LockKey { namespace: "shop".to_owned(), name: "orders".to_owned() };
         let loaded = loaded.map(|hash| Loaded {
             config_hash: Some(hash.to_owned()),

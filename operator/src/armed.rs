@@ -155,7 +155,7 @@ mod tests {
     fn plan(also_selected_by: &[&str]) -> AdmissionPlan {
         AdmissionPlan {
             selector: Selector::default(),
-            trusts: vec!["orders".to_owned()],
+            trusts: vec![crate::injection::shape::Admitted::plain("orders")],
             probe_labels: BTreeMap::new(),
             probe_also_selected_by: also_selected_by.iter().map(ToString::to_string).collect(),
         }

@@ -15,6 +15,7 @@ use postern_config::loaded::Loaded;
 use postern_crds::{ApiRoute, BackendTrust};
 use zeroize::Zeroizing;
 
+use crate::injection::shape::Shape;
 use crate::resolve::selectors::Selector;
 
 /// The unit of reconciliation: a `BackendTrust` by namespace and name, whether or not it exists.
@@ -305,7 +306,19 @@ pub enum Injection {
         trust: String,
         /// Whether it runs the current sidecar image (else the previous one, which is as safe).
         current_image: bool,
+        /// How it was injected; the lock may ask for another shape by now.
+        shape: Shape,
+        /// What it has that is let in only where the lock says `trustedWorkload`, with what to do; absent: nothing.
+        privileges: Option<String>,
     },
+}
+
+impl Injection {
+    /// For a lock that asks for nothing in particular, of a pod that needs no privileges.
+    pub fn plain(trust: &str, current_image: bool) -> Self {
+        let trust = trust.to_owned();
+        Self::For { trust, current_image, shape: Shape::default(), privileges: None }
+    }
 }
 
 /// `status.phase`.

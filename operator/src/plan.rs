@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_config::policy::{Policy, PortRef, Protocol, Rule};
 use postern_crds::{ConditionType, Reason};
 
+use crate::injection::shape::Admitted;
 use crate::inputs::{KeyId, LockKey, SealedBundle, SubjectName};
 use crate::resolve::selectors::Selector;
 use crate::settings::Flavour;
@@ -115,7 +116,10 @@ pub struct LockPlan {
     pub selector: Option<Selector>,
     /// The ports that the policy lists, for status.
     pub ports: Vec<PortPlan>,
-    /// What a caller must show, for the column: `mTLS`, `mTLS +1 open`.
+    /// UDP ports that anybody may send to.
+    pub open_udp: BTreeSet<u16>,
+    /// What a caller must show, for the column: `mTLS`, `mTLS +1 open`, with `trusted workload` where the pods may be
+    /// privileged.
     pub locks_label: String,
     /// What admission is to demand; absent: the policy and its Binding are to be removed.
     pub admission: Option<AdmissionPlan>,
@@ -130,7 +134,7 @@ pub struct AdmissionPlan {
     pub selector: Selector,
     /// The trusts for which a selected pod may be injected: this one and each older one of the namespace whose
     /// selector can select the same pod. This one is first.
-    pub trusts: Vec<String>,
+    pub trusts: Vec<Admitted>,
     /// Labels that the selector selects, for the dry run that must be refused. Where possible no other lock
     /// selects them.
     pub probe_labels: BTreeMap<String, String>,

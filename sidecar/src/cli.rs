@@ -40,8 +40,8 @@ pub enum Task {
     Standalone(PathBuf, Serving),
     /// Serve in a guarded pod.
     Guard(Guard, Serving),
-    /// Close the network namespace.
-    Redirect,
+    /// Close the network namespace, but for these UDP ports.
+    Redirect(Vec<u16>),
     /// Say what a code means, or all of them.
     Explain(Option<Code>),
 }
@@ -51,7 +51,11 @@ enum Command {
     /// Guards the pod it runs in, by the operator's signed configuration.
     Guard(GuardArgs),
     /// Closes the pod's network namespace and redirects what comes in to the sidecar (needs the capability `NET_ADMIN`).
-    Redirect,
+    Redirect {
+        /// UDP port that stays open; may be given several times.
+        #[arg(long = "udp-port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        udp_ports: Vec<u16>,
+    },
     /// Says what a code in a log line or a problem document means and what to do; without a code, of all of them.
     Explain {
         /// Such as `NoRoute`.
@@ -100,7 +104,7 @@ impl Cli {
     /// What the arguments ask for.
     pub fn task(self) -> Task {
         match (self.command, self.config) {
-            (Some(Command::Redirect), _) => Task::Redirect,
+            (Some(Command::Redirect { udp_ports }), _) => Task::Redirect(udp_ports),
             (Some(Command::Explain { code }), _) => Task::Explain(code),
             (Some(Command::Guard(args)), _) => {
                 let guard = Guard {
@@ -150,9 +154,13 @@ mod tests {
         assert_eq!(guard.config, PathBuf::from(layout::CONFIG_PATH));
         assert_eq!(guard.record, PathBuf::from("/etc/postern/pod/record"));
         assert_eq!(serving.options().workers, 1);
-        let args = layout::redirect_args();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        assert!(matches!(task(&args), Ok(Task::Redirect)));
+        for ports in [&[][..], &[53, 514]] {
+            let args = layout::redirect_args(ports);
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let Ok(Task::Redirect(understood)) = task(&args) else { panic!("redirect") };
+            assert_eq!(understood, ports);
+        }
+        assert!(task(&["redirect", "--udp-port=0"]).is_err());
     }
 
     #[test]

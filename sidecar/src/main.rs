@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<(), Box<dyn Error + Send + Sync>> {
     match task {
-        Task::Redirect => Ok(redirect::run(|name| std::env::var(name).ok())?),
+        Task::Redirect(udp_ports) => Ok(redirect::run(&udp_ports, |name| std::env::var(name).ok())?),
         Task::Explain(code) => Ok(std::io::stdout().write_all(explain::text(code).as_bytes())?),
         Task::Guard(guard, serving) => {
             serve(serving, |options, metrics| App::guard(&guard, options, metrics))

@@ -127,7 +127,7 @@ fn pod(restarts: i32, started: bool) -> LeanPod {
              "image": "", "imageID": "", "ready": true}]},
     }))
     .unwrap();
-    LeanPod::new(&pod, Injection::For { trust: "orders".to_owned(), current_image: true })
+    LeanPod::new(&pod, Injection::plain("orders", true))
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use kube::runtime::reflector::Store;
 use postern_crds::BackendTrust;
 
 use crate::injection::forbidden;
+use crate::injection::shape::Shape;
 use crate::injection::structure::Accepted;
 use crate::inputs::Injection;
 use crate::resolve::selectors::Selector;
@@ -19,24 +20,24 @@ use crate::webhook::select::{Lock, Locks};
 
 /// Whether and for which lock a pod is injected. A pod of an earlier release is as guarded as it was then, so that an
 /// upgrade that injects something else doesn't take it for one that slipped in. One that holds what admission forbids
-/// was never admitted as it is, whatever it looks like.
+/// to every lock was never admitted as it is, whatever it looks like.
 pub(super) fn judge(accepted: &Accepted, older: &[String], pod: &Pod) -> Injection {
-    let (guarded, checked) = match accepted.released(pod, older) {
-        Some(guarded) => {
-            let checked = forbidden::check_released(pod, &guarded.trust);
-            (guarded, checked)
-        }
+    let (guarded, check): (_, fn(&Pod, &str, bool) -> _) = match accepted.released(pod, older) {
+        Some(guarded) => (guarded, forbidden::check_released),
         None => match accepted.guarded_by(pod) {
-            Ok(guarded) => {
-                let checked = forbidden::check(pod, &guarded.trust);
-                (guarded, checked)
-            }
+            Ok(guarded) => (guarded, forbidden::check),
             Err(defect) => return Injection::No(defect.to_string()),
         },
     };
-    match checked {
-        Ok(()) => Injection::For { trust: guarded.trust, current_image: guarded.current_image },
-        Err(forbidden) => Injection::No(forbidden.to_string()),
+    if let Err(forbidden) = check(pod, &guarded.trust, true) {
+        return Injection::No(forbidden.to_string());
+    }
+    let privileges = check(pod, &guarded.trust, false).err().map(|privileges| privileges.to_string());
+    Injection::For {
+        trust: guarded.trust,
+        current_image: guarded.current_image,
+        shape: guarded.shape,
+        privileges,
     }
 }
 
@@ -61,6 +62,8 @@ impl Locks for KnownLocks {
             let selector = Selector::new(trust.spec.pod_selector.clone()).ok()?;
             // As in resolve: a lock without a meaning selects nothing.
             (!selector.is_empty()).then(|| Lock {
+                shape: Shape::of(trust),
+                trusted: trust.spec.trusted_workload == Some(true),
                 name: trust.name_any(),
                 created: trust.creation_timestamp().map_or(Timestamp::MAX, |time| time.0),
                 selector,
@@ -72,6 +75,7 @@ impl Locks for KnownLocks {
 
 #[cfg(test)]
 mod tests {
+    use postern_config::layout;
     use serde_json::json;
 
     use super::*;
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_pod_of_any_release_is_guarded_and_of_no_other_image() {
-        let by = |current_image| Injection::For { trust: "orders".to_owned(), current_image };
+        let by = |current_image| Injection::plain("orders", current_image);
         assert_eq!(judged("postern/sidecar:2", &[]), by(true));
         assert_eq!(judged("postern/sidecar:1", &[]), by(false));
         assert_eq!(judged("postern/sidecar:0", &["postern/sidecar:0"]), by(false));
@@ -170,25 +174,31 @@ mod tests {
             ("/spec/initContainers/0/name", json!("other")),
             ("/spec/initContainers/1/args", json!(["run"])),
             ("/spec/hostNetwork", json!(true)),
-            ("/spec/containers/0/securityContext", json!({"privileged": true})),
+            ("/spec/containers/0/securityContext", json!({"runAsUser": layout::SIDECAR_UID})),
         ] {
             assert!(!changed(previous, pointer, value), "{pointer}");
         }
     }
 
     #[test]
-    fn a_pod_that_holds_what_is_forbidden_is_not_guarded_however_it_looks() {
-        let guarded = |pointer: &str, value| {
+    fn what_a_pod_holds_is_forbidden_to_all_or_to_those_without_trust() {
+        let judged = |pointer: &str, value| {
             let pod = serde_json::from_value(with(guarded_pod("orders"), pointer, value)).unwrap();
-            matches!(judge(&accepted(), &[], &pod), Injection::For { .. })
+            judge(&accepted(), &[], &pod)
+        };
+        let guarded = |pointer: &str, value| judged(pointer, value) == Injection::plain("orders", true);
+        let trusted = |pointer: &str, value| {
+            matches!(judged(pointer, value), Injection::For { privileges: Some(_), .. })
         };
         let debug = |capability: &str| {
             json!([{"name": "debug", "image": "debug",
                     "securityContext": {"capabilities": {"add": [capability]}}}])
         };
-        assert!(!guarded("/spec/containers/0/securityContext", json!({"privileged": true})));
+        assert!(trusted("/spec/containers/0/securityContext", json!({"privileged": true})));
+        let reads = json!([{"secretRef": {"name": "postern-orders"}}]);
+        assert!(matches!(judged("/spec/containers/0/envFrom", reads), Injection::No(_)));
         assert!(guarded("/spec/containers/0/securityContext", json!({"privileged": false})));
-        assert!(!guarded("/spec/ephemeralContainers", debug("NET_ADMIN")));
+        assert!(trusted("/spec/ephemeralContainers", debug("NET_ADMIN")));
         assert!(guarded("/spec/ephemeralContainers", debug("CHOWN")));
     }
 }

@@ -16,7 +16,7 @@ use super::{InjectionSpec, volumes};
 pub fn redirect(spec: &InjectionSpec) -> Container {
     Container {
         name: layout::REDIRECT_CONTAINER.to_owned(),
-        args: Some(layout::redirect_args()),
+        args: Some(layout::redirect_args(&spec.shape.udp_ports)),
         env: Some(vec![
             field_env(layout::POD_IPS_ENV, "status.podIPs"),
             field_env(layout::HOST_IPS_ENV, "status.hostIPs"),

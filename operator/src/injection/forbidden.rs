@@ -1,12 +1,13 @@
 //! What a guarded pod must not have, because it would reach around the lock or into the sidecar (SECURITY 4
-//! and 8). The admission policy refuses the same; the webhook says so first and in more words.
+//! and 8). The admission policy refuses the same; the webhook says so first and in more words. A lock that says
+//! `trustedWorkload: true` lets in what gives a container power over the pod or the node: its authors are believed
+//! not to use it against the lock. The sidecar's own user, volumes and Secret are nobody else's even then.
 
 use std::borrow::Cow;
 
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, Volume};
 use postern_config::layout;
 
-use super::structure::{self, Defect};
 use super::{injected_container, injected_volume, reserved};
 
 /// Capabilities with which a container could change the pod's firewall, read its packets, or reach into the
@@ -28,12 +29,20 @@ pub const CAPABILITIES: [&str; 11] = [
 /// Annotation by which a kubelet marks the mirror of a static pod.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
+/// The other remedy for what a trusted workload may have.
+const UNLESS_TRUSTED: &str = ", or let the lock say trustedWorkload: true";
+
 /// Why a pod can't be guarded; each says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
-    /// `hostNetwork`, `hostPID` or `shareProcessNamespace`.
+    /// `hostNetwork`.
     #[error("the pod sets {0}, with which it cannot be guarded: leave it out")]
     Shares(&'static str),
+    /// `hostPID` or `shareProcessNamespace`.
+    #[error(
+        "the pod sets {0}, by which its containers reach the sidecar's process: leave it out{UNLESS_TRUSTED}"
+    )]
+    SharesProcesses(&'static str),
     /// A Windows pod.
     #[error("the pod is for Windows, which Postern cannot guard: choose pods for Linux in podSelector")]
     Windows,
@@ -41,10 +50,14 @@ pub enum Forbidden {
     #[error("a static pod cannot be guarded, since its kubelet starts it without admission")]
     Mirror,
     /// A container as privileged as the node.
-    #[error("container {0} is privileged and could remove the lock: leave securityContext.privileged out")]
+    #[error(
+        "container {0} is privileged and could remove the lock: leave securityContext.privileged out{UNLESS_TRUSTED}"
+    )]
     Privileged(String),
     /// A capability of [`CAPABILITIES`].
-    #[error("container {container} adds the capability {capability} and could remove the lock: leave it out")]
+    #[error(
+        "container {container} adds the capability {capability} and could remove the lock: leave it out{UNLESS_TRUSTED}"
+    )]
     Capability {
         /// The container.
         container: String,
@@ -98,16 +111,24 @@ pub enum Forbidden {
 
 /// The first thing in `pod` that rules a lock out. What injection overwrites is not looked at.
 ///
+/// `trusted`: whether the lock says `trustedWorkload: true`.
+///
 /// # Errors
 /// That thing.
-pub fn check(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
+pub fn check(pod: &Pod, trust: &str, trusted: bool) -> Result<(), Forbidden> {
     let annotations = pod.metadata.annotations.as_ref();
     if annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION)) {
         return Err(Forbidden::Mirror);
     }
     let Some(spec) = &pod.spec else { return Ok(()) };
-    if let Err(Defect::Shares(field)) = structure::shared(spec) {
-        return Err(Forbidden::Shares(field));
+    if spec.host_network == Some(true) {
+        return Err(Forbidden::Shares("hostNetwork"));
+    }
+    for (set, field) in [(spec.host_pid, "hostPID"), (spec.share_process_namespace, "shareProcessNamespace")]
+    {
+        if set == Some(true) && !trusted {
+            return Err(Forbidden::SharesProcesses(field));
+        }
     }
     if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
         return Err(Forbidden::Windows);
@@ -123,7 +144,7 @@ pub fn check(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
     if let Some(targeting) = spec.ephemeral_containers.iter().flatten().find_map(target) {
         return Err(targeting);
     }
-    application_containers(spec).try_for_each(|container| check_container(&container, &secret))
+    application_containers(spec).try_for_each(|container| check_container(&container, &secret, trusted))
 }
 
 /// As [`check`], for a pod that an earlier release injected: the init containers and volumes whose names are kept for
@@ -131,13 +152,13 @@ pub fn check(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
 ///
 /// # Errors
 /// The first thing that rules a lock out.
-pub fn check_released(pod: &Pod, trust: &str) -> Result<(), Forbidden> {
+pub fn check_released(pod: &Pod, trust: &str, trusted: bool) -> Result<(), Forbidden> {
     let mut pod = pod.clone();
     if let Some(spec) = &mut pod.spec {
         spec.init_containers.iter_mut().for_each(|all| all.retain(|one| !reserved(&one.name)));
         spec.volumes.iter_mut().for_each(|all| all.retain(|one| !reserved(&one.name)));
     }
-    check(&pod, trust)
+    check(&pod, trust, trusted)
 }
 
 /// All containers but the two that injection overwrites; ephemeral ones too, which only a pod that runs has.
@@ -181,20 +202,20 @@ fn check_volume(volume: &Volume, secret: &str) -> Result<(), Forbidden> {
     Ok(())
 }
 
-fn check_container(container: &Container, secret: &str) -> Result<(), Forbidden> {
+fn check_container(container: &Container, secret: &str, trusted: bool) -> Result<(), Forbidden> {
     let name = || container.name.clone();
     if reserved(&container.name) {
         return Err(Forbidden::ReservedName { kind: "container", name: name() });
     }
     if let Some(context) = &container.security_context {
-        if context.privileged == Some(true) {
+        if context.privileged == Some(true) && !trusted {
             return Err(Forbidden::Privileged(name()));
         }
         if context.run_as_user == Some(layout::SIDECAR_UID) {
             return Err(Forbidden::User(format!("container {}", container.name)));
         }
         let added = context.capabilities.as_ref().and_then(|all| all.add.as_deref()).unwrap_or_default();
-        if let Some(capability) = added.iter().find(|one| dangerous(one)) {
+        if let Some(capability) = added.iter().find(|one| !trusted && dangerous(one)) {
             return Err(Forbidden::Capability { container: name(), capability: capability.clone() });
         }
     }

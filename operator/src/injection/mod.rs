@@ -6,11 +6,14 @@
 
 pub mod containers;
 pub mod forbidden;
+pub mod shape;
 pub mod structure;
 pub mod volumes;
 
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements, Volume};
 use postern_config::layout;
+
+use shape::Shape;
 
 /// What is injected into the pods behind one lock.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +31,8 @@ pub struct InjectionSpec {
     pub pull_policy: Option<String>,
     /// Requests and limits of each of the two containers.
     pub resources: ResourceRequirements,
+    /// What the lock says about it.
+    pub shape: Shape,
 }
 
 impl InjectionSpec {

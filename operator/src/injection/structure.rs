@@ -1,9 +1,10 @@
 //! Whether a pod is guarded, judged by its structure: position, image, arguments, user, volumes, environment.
 //! Annotations and labels say nothing here. The admission policy asks the same (`render::admission`).
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use postern_config::layout;
 
+use super::shape::Shape;
 use super::{InjectionSpec, injected_container};
 
 /// What is accepted beyond the literals of [`super::containers`].
@@ -24,6 +25,8 @@ pub struct Guarded {
     pub trust: String,
     /// Whether it runs the image that is injected now.
     pub current_image: bool,
+    /// How it was injected.
+    pub shape: Shape,
 }
 
 /// Why a pod counts as not guarded.
@@ -53,9 +56,9 @@ pub enum Defect {
     /// A volume of the two differs from what is injected, or is missing.
     #[error("the volume {0} is not as injected")]
     Volume(String),
-    /// The pod shares what would let others reach into the sidecar.
-    #[error("the pod sets {0}")]
-    Shares(&'static str),
+    /// The pod shares its node's network.
+    #[error("the pod sets hostNetwork")]
+    HostNetwork,
 }
 
 impl Accepted {
@@ -75,7 +78,9 @@ impl Accepted {
         {
             return Err(Defect::NotInjected);
         }
-        shared(spec)?;
+        if spec.host_network == Some(true) {
+            return Err(Defect::HostNetwork);
+        }
 
         let args = sidecar.args.as_deref().unwrap_or_default();
         let trust = args.iter().find_map(|arg| arg.strip_prefix("--trust=")).unwrap_or_default().to_owned();
@@ -86,6 +91,7 @@ impl Accepted {
             image: String::new(),
             pull_policy: None,
             resources: ResourceRequirements::default(),
+            shape: Shape::worn(redirect),
         };
         let [expected_redirect, expected_sidecar] = expected.containers();
         let redirect_current = self.image_is_current(layout::REDIRECT_CONTAINER, redirect)?;
@@ -97,7 +103,7 @@ impl Accepted {
                 return Err(Defect::Volume(expected.name));
             }
         }
-        Ok(Guarded { trust, current_image: redirect_current && sidecar_current })
+        Ok(Guarded { trust, current_image: redirect_current && sidecar_current, shape: expected.shape })
     }
 
     /// The lock that guards a pod which an earlier release injected: the two containers are in front, both with one of
@@ -121,7 +127,7 @@ impl Accepted {
         }
         let mut args = sidecar.args.iter().flatten();
         let trust = args.find_map(|arg| arg.strip_prefix("--trust=")).filter(|trust| !trust.is_empty())?;
-        Some(Guarded { trust: trust.to_owned(), current_image: false })
+        Some(Guarded { trust: trust.to_owned(), current_image: false, shape: Shape::worn(redirect) })
     }
 
     /// As [`Self::guarded_by`] for one container alone: whether `actual` is `expected`, image included, but for
@@ -142,20 +148,6 @@ impl Accepted {
             Err(Defect::Image { container: name, image: image.to_owned() })
         }
     }
-}
-
-/// What no guarded pod may share with its node or among its containers.
-pub(super) fn shared(spec: &PodSpec) -> Result<(), Defect> {
-    for (set, field) in [
-        (spec.host_network, "hostNetwork"),
-        (spec.host_pid, "hostPID"),
-        (spec.share_process_namespace, "shareProcessNamespace"),
-    ] {
-        if set == Some(true) {
-            return Err(Defect::Shares(field));
-        }
-    }
-    Ok(())
 }
 
 /// Everything but the image (judged apart), resources and pull policy (quotas and other admission controllers

@@ -18,6 +18,7 @@ pub(crate) fn spec(trust: &str) -> InjectionSpec {
             "requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "64Mi"},
         }))
         .unwrap(),
+        shape: Shape::default(),
     }
 }
 
@@ -94,7 +95,8 @@ pub(crate) fn golden(path: &str, actual: &str) {
 
 #[test]
 fn an_injected_pod_is_guarded_by_its_trust() {
-    let guarded = |current_image| Ok(Guarded { trust: "orders".to_owned(), current_image });
+    let guarded =
+        |current_image| Ok(Guarded { trust: "orders".to_owned(), current_image, shape: Shape::default() });
     assert_eq!(judge(guarded_pod("orders")), guarded(true));
     let mut pod = guarded_pod("orders");
     for (case, pointer, value, current) in [
@@ -111,6 +113,23 @@ fn an_injected_pod_is_guarded_by_its_trust() {
     ] {
         pod = with(pod, pointer, value);
         assert_eq!(judge(pod.clone()), guarded(current), "{case}");
+    }
+}
+
+#[test]
+fn a_pod_of_another_shape_is_guarded_and_its_shape_told() {
+    let args = "/spec/initContainers/0/args";
+    for (ports, told) in [
+        (json!(["redirect", "--udp-port=53"]), Some(vec![53])),
+        (json!(["redirect", "--udp-port=53", "--udp-port=514"]), Some(vec![53, 514])),
+        (json!(["redirect", "--udp-port=514", "--udp-port=53"]), None),
+        (json!(["redirect", "--udp-port=53", "--udp-port=x"]), None),
+        (json!(["redirect", "--udp-port=053"]), None),
+        (json!(["redirect", "--other"]), None),
+    ] {
+        let judged = judge(with(guarded_pod("orders"), args, ports.clone()));
+        let ports_told = judged.ok().map(|guarded| guarded.shape.udp_ports.into_iter().collect::<Vec<_>>());
+        assert_eq!(ports_told, told, "{ports}");
     }
 }
 
@@ -239,12 +258,7 @@ fn any_other_structure_is_not_guarded() {
             ),
             Defect::Volume("postern-pod".to_owned()),
         ),
-        (
-            "host network",
-            with(guarded_pod("orders"), "/spec/hostNetwork", json!(true)),
-            Defect::Shares("hostNetwork"),
-        ),
-        ("host pids", with(guarded_pod("orders"), "/spec/hostPID", json!(true)), Defect::Shares("hostPID")),
+        ("host network", with(guarded_pod("orders"), "/spec/hostNetwork", json!(true)), Defect::HostNetwork),
     ] {
         assert_eq!(judge(pod), Err(expected), "{case}");
     }
@@ -268,7 +282,8 @@ fn what_would_reach_around_the_lock_is_forbidden() {
     let at = |pointer: &str, value: Value| (pointer.to_owned(), value);
     for ((pointer, value), expected) in [
         (at("/spec/hostNetwork", json!(true)), Forbidden::Shares("hostNetwork")),
-        (at("/spec/shareProcessNamespace", json!(true)), Forbidden::Shares("shareProcessNamespace")),
+        (at("/spec/hostPID", json!(true)), Forbidden::SharesProcesses("hostPID")),
+        (at("/spec/shareProcessNamespace", json!(true)), Forbidden::SharesProcesses("shareProcessNamespace")),
         (at("/spec/os", json!({"name": "windows"})), Forbidden::Windows),
         (at("/metadata/annotations", json!({"kubernetes.io/config.mirror": "x"})), Forbidden::Mirror),
         (at("/spec/securityContext", json!({"runAsUser": 15100})), Forbidden::User(named("the pod"))),
@@ -328,7 +343,12 @@ fn what_would_reach_around_the_lock_is_forbidden() {
         ),
     ] {
         let pod: Pod = serde_json::from_value(with(guarded_pod("orders"), &pointer, value)).unwrap();
-        assert_eq!(forbidden::check(&pod, "orders"), Err(expected), "{pointer}");
+        let lifted = matches!(
+            expected,
+            Forbidden::SharesProcesses(_) | Forbidden::Privileged(_) | Forbidden::Capability { .. }
+        );
+        assert_eq!(forbidden::check(&pod, "orders", false), Err(expected), "{pointer}");
+        assert_eq!(forbidden::check(&pod, "orders", true).is_ok(), lifted, "{pointer} of a trusted workload");
     }
 }
 
@@ -350,6 +370,6 @@ fn an_ordinary_pod_has_nothing_forbidden() {
         ),
     ] {
         let pod: Pod = serde_json::from_value(with(guarded_pod("orders"), &pointer, value)).unwrap();
-        assert_eq!(forbidden::check(&pod, "orders"), Ok(()), "{pointer}");
+        assert_eq!(forbidden::check(&pod, "orders", false), Ok(()), "{pointer}");
     }
 }

@@ -36,6 +36,13 @@ pub enum PodState {
         /// What its sidecar says against the newest files, or why it can't be asked.
         why: String,
     },
+    /// Behind the lock, but injected when the lock asked for another shape: it is replaced.
+    Reshaped {
+        /// In which way, in words.
+        why: String,
+        /// Whether it has loaded the configuration.
+        acknowledged: bool,
+    },
     /// It runs without the lock.
     Unguarded {
         /// Why, in words.
@@ -74,7 +81,11 @@ impl PodsPlan {
     pub fn unguarded(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
         self.pods.iter().filter_map(|pod| match &pod.state {
             PodState::Unguarded { why, .. } | PodState::Unprotectable { why } => Some((pod, why.as_str())),
-            PodState::Current | PodState::Outdated { .. } | PodState::Starting | PodState::Leaving => None,
+            PodState::Current
+            | PodState::Outdated { .. }
+            | PodState::Reshaped { .. }
+            | PodState::Starting
+            | PodState::Leaving => None,
         })
     }
 
@@ -85,10 +96,10 @@ impl PodsPlan {
         self.pods.iter().filter(staying).filter_map(|pod| Some((pod, pod.foreign_redirect.as_deref()?)))
     }
 
-    /// Those behind the lock with an older configuration, with the reason.
+    /// Those behind the lock with an older configuration or shape, with the reason.
     pub fn outdated(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
         self.pods.iter().filter_map(|pod| match &pod.state {
-            PodState::Outdated { why } => Some((pod, why.as_str())),
+            PodState::Outdated { why } | PodState::Reshaped { why, .. } => Some((pod, why.as_str())),
             _ => None,
         })
     }
@@ -97,6 +108,9 @@ impl PodsPlan {
 impl PodState {
     /// Whether the lock is in front of it.
     pub fn guarded(&self) -> bool {
-        matches!(self, Self::Current | Self::Outdated { .. } | Self::Starting | Self::Leaving)
+        matches!(
+            self,
+            Self::Current | Self::Outdated { .. } | Self::Reshaped { .. } | Self::Starting | Self::Leaving
+        )
     }
 }

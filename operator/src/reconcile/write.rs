@@ -10,6 +10,7 @@ use postern_crds::Reason;
 use super::Reconciler;
 use crate::apply::{Applied, ApplyError, MANAGED_BY_LABEL, apply};
 use crate::gather::Found;
+use crate::injection::shape::Admitted;
 use crate::inputs::KeyId;
 use crate::plan::{Armed, Failure, Outcome, Plan};
 use crate::render::admission::Guard;
@@ -124,7 +125,8 @@ fn guard(settings: &Settings, plan: &Plan) -> Option<Guard> {
         trust: plan.key.name.clone(),
         selector,
         creations: admission.is_some(),
-        trusts: admission.map_or_else(|| vec![plan.key.name.clone()], |admission| admission.trusts.clone()),
+        trusts: admission
+            .map_or_else(|| vec![Admitted::plain(&plan.key.name)], |admission| admission.trusts.clone()),
         images: settings.images.accepted(),
         verify_keys: settings.verify_keys.iter().map(ToString::to_string).collect(),
         labels: labels::of_lock(&plan.key),

@@ -56,7 +56,7 @@ fn pods_status(pods: &PodsPlan) -> PodsStatus {
     }
 }
 
-/// One entry for each number; a port whose name no pod has yet is left out.
+/// One entry for each number of TCP, and one for each open UDP port; a port whose name no pod has yet is left out.
 fn ports(lock: &LockPlan) -> Vec<PortStatus> {
     let mut seen = BTreeSet::new();
     let numbered = lock
@@ -66,8 +66,9 @@ fn ports(lock: &LockPlan) -> Vec<PortStatus> {
     let mut ports: Vec<_> = numbered
         .filter(|(number, ..)| seen.insert(*number))
         .map(|(number, name, plan)| port(number, name.clone(), plan))
+        .chain(lock.open_udp.iter().copied().map(udp_port))
         .collect();
-    ports.sort_by_key(|port| port.port);
+    ports.sort_by(|a, b| (a.port, &a.transport).cmp(&(b.port, &b.transport)));
     ports.truncate(limits::STATUS_PORTS);
     ports
 }
@@ -86,6 +87,18 @@ fn port(number: u16, name: Option<String>, plan: &PortPlan) -> PortStatus {
         transport: if locked { "TLS" } else { "Plaintext" }.to_owned(),
         enforcement: locked.then(|| "Enforce".to_owned()),
         services: plan.services.iter().take(limits::SERVICES).cloned().collect(),
+    }
+}
+
+fn udp_port(number: u16) -> PortStatus {
+    PortStatus {
+        port: number,
+        name: None,
+        protocol: Some(backend_trust::Protocol::UDP),
+        locks: "open".to_owned(),
+        transport: "UDP".to_owned(),
+        enforcement: None,
+        services: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use postern_config::policy::{Policy, PortRef, Protocol};
 use postern_crds::backend_trust::UpdateStrategyType;
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
+use crate::injection::shape::Admitted;
 use crate::inputs::Inputs;
 use crate::plan::{
     AdmissionPlan, BundlePlan, LockPlan, LockState, Plan, PodsPlan, PortPlan, Refusal, Removals, RoutePlan,
@@ -73,6 +74,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         previous: existing.and_then(|secret| secret.bundle.clone()),
     });
 
+    let open_udp = ports::open_udp(trust);
     let mut refusals = objections.refusals;
     refusals.extend(lock_ports.refusals);
     refusals.extend(name_refusals);
@@ -82,9 +84,10 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         generation: trust.metadata.generation.unwrap_or_default(),
         refusals,
         closed,
-        locks_label: locks_label(&ports),
+        locks_label: locks_label(&ports, &open_udp, trust.spec.trusted_workload == Some(true)),
         ports,
-        admission: objections.armable.then(|| admission(&inputs.key.name, &territory)),
+        open_udp,
+        admission: objections.armable.then(|| admission(inputs, trust, &territory)),
         selector: objections.selector,
         replace_pods: trust.spec.update_strategy.as_ref().map(|strategy| strategy.type_).unwrap_or_default()
             == UpdateStrategyType::RollingUpdate,
@@ -239,9 +242,12 @@ fn conflicts(pods: &PodsPlan) -> Vec<Refusal> {
     refusals.collect()
 }
 
-fn admission(trust: &str, territory: &Territory) -> AdmissionPlan {
+fn admission(inputs: &Inputs, trust: &BackendTrust, territory: &Territory) -> AdmissionPlan {
     let selector = &territory.selector;
-    let older = territory.rivals().map(|(name, _)| name.clone());
+    let older = territory.rivals().filter_map(|(name, _)| {
+        let rival = inputs.other_trusts.iter().find(|other| other.metadata.name.as_ref() == Some(name))?;
+        Some(Admitted::of(name, rival))
+    });
     // Who selects whatever this lock selects can't be avoided, and is no reason not to avoid the others.
     let avoidable: Vec<_> =
         territory.others().map(|(_, other)| other).filter(|other| !selector.implies(other)).collect();
@@ -249,7 +255,7 @@ fn admission(trust: &str, territory: &Territory) -> AdmissionPlan {
     let selecting = territory.others().filter(|(_, other)| other.matches(&probe_labels));
     AdmissionPlan {
         selector: selector.clone(),
-        trusts: std::iter::once(trust.to_owned()).chain(older).collect(),
+        trusts: std::iter::once(Admitted::of(&inputs.key.name, trust)).chain(older).collect(),
         probe_also_selected_by: selecting.map(|(name, _)| name.clone()).collect(),
         probe_labels,
     }
@@ -289,9 +295,9 @@ fn port_plans(lock_ports: &LockPorts, routes: &[RoutePlan], pods: &PodPorts) -> 
     plans.into_values().collect()
 }
 
-fn locks_label(ports: &[PortPlan]) -> String {
-    match ports.iter().filter(|port| port.open.is_some()).count() {
-        0 => "mTLS".to_owned(),
-        open => format!("mTLS +{open} open"),
-    }
+fn locks_label(ports: &[PortPlan], open_udp: &BTreeSet<u16>, trusted: bool) -> String {
+    let open = ports.iter().filter(|port| port.open.is_some()).count() + open_udp.len();
+    let open = if open == 0 { String::new() } else { format!(" +{open} open") };
+    let trusted = if trusted { ", trusted workload" } else { "" };
+    format!("mTLS{open}{trusted}")
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use postern_config::layout;
 use postern_crds::BackendTrust;
 
+use crate::injection::shape::Admitted;
 use crate::inputs::{Injection, Inputs, Phase, PodFacts};
 use crate::plan::{PodPlan, PodState, PodsPlan};
 use crate::resolve::selectors::Selector;
@@ -34,7 +35,7 @@ pub fn judge(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
             Holder::Older(lock) => plan.lost.push((pod.name.clone(), lock.to_owned())),
             Holder::Ours => {
                 let strays = |other: &str| strays(&inputs.other_trusts, other, &pod.labels);
-                let state = state(pod, &inputs.key.name, config_hash, inputs.armed_since, strays);
+                let state = state(pod, &Lock::of(inputs, trust), config_hash, inputs.armed_since, strays);
                 plan.pods.push(entry(pod, state));
             }
         }
@@ -44,7 +45,8 @@ pub fn judge(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
 
 fn judge_orphans(inputs: &Inputs, config_hash: Option<&str>) -> PodsPlan {
     let pods = inputs.pods.iter().filter(|pod| pod.mounts_lock_secret && !pod.finished());
-    let state = |pod| state(pod, &inputs.key.name, config_hash, None, |_| false);
+    let lock = Lock { name: &inputs.key.name, asks: None };
+    let state = |pod| state(pod, &lock, config_hash, None, |_| false);
     let pods = pods.map(|pod| entry(pod, state(pod))).collect();
     sort(PodsPlan { pods, lost: Vec::new() })
 }
@@ -88,9 +90,22 @@ fn strays(locks: &[Arc<BackendTrust>], other: &str, labels: &BTreeMap<String, St
     })
 }
 
+/// What a pod is held against.
+struct Lock<'a> {
+    name: &'a str,
+    /// Absent: it is deleted, and asks for nothing any more.
+    asks: Option<Admitted>,
+}
+
+impl<'a> Lock<'a> {
+    fn of(inputs: &'a Inputs, trust: &BackendTrust) -> Self {
+        Self { name: &inputs.key.name, asks: Some(Admitted::of(&inputs.key.name, trust)) }
+    }
+}
+
 fn state(
     pod: &PodFacts,
-    trust: &str,
+    lock: &Lock<'_>,
     config_hash: Option<&str>,
     armed_since: Option<Timestamp>,
     strays: impl Fn(&str) -> bool,
@@ -101,14 +116,25 @@ fn state(
     let slipped_in = !pod.deleting && armed_since.is_some_and(|armed| pod.created > armed);
     match &pod.injection {
         Injection::No(why) => PodState::Unguarded { why: why.clone(), slipped_in },
-        Injection::For { trust: other, .. } if other != trust => {
+        Injection::For { trust: other, .. } if other != lock.name => {
             // Behind a lock that selects it, or did while there was such a lock, it is replaced in peace. If it was
             // never that lock's, somebody else than the webhook chose a weaker one for it.
             let why = format!("it was injected for BackendTrust {other}");
             PodState::Unguarded { why, slipped_in: slipped_in && strays(other) }
         }
         Injection::For { .. } if pod.deleting => PodState::Leaving,
-        Injection::For { .. } => guarded(pod, config_hash),
+        Injection::For { shape, privileges, .. } => match (&lock.asks, privileges) {
+            // It was let in when the lock said `trustedWorkload: true`.
+            (Some(asks), Some(privileges)) if !asks.trusted => {
+                PodState::Unguarded { why: privileges.clone(), slipped_in: false }
+            }
+            (Some(asks), _) if asks.shape != *shape => {
+                let why =
+                    format!("it was injected {}, and the lock asks for another shape", shape.describe());
+                PodState::Reshaped { why, acknowledged: guarded(pod, config_hash) == PodState::Current }
+            }
+            _ => guarded(pod, config_hash),
+        },
     }
 }
 
@@ -136,5 +162,7 @@ fn guarded(pod: &PodFacts, config_hash: Option<&str>) -> PodState {
 /// Whether every pod that serves has loaded the configuration `hash`: what a rotation waits for. Pods whose sidecar
 /// has not started will start with it, pods that leave need it no more, and pods without the lock never had any.
 pub fn all_acknowledged(inputs: &Inputs, hash: &str) -> bool {
-    judge(inputs, Some(hash)).pods.iter().all(|pod| !matches!(pod.state, PodState::Outdated { .. }))
+    judge(inputs, Some(hash)).pods.iter().all(|pod| {
+        !matches!(pod.state, PodState::Outdated { .. } | PodState::Reshaped { acknowledged: false, .. })
+    })
 }

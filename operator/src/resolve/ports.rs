@@ -9,6 +9,7 @@ use postern_config::layout;
 use postern_config::policy::{PortRef, Protocol};
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
+use crate::injection::shape::Shape;
 use crate::inputs::{PodFacts, Transport};
 use crate::plan::Refusal;
 
@@ -146,19 +147,23 @@ pub struct LockPorts {
     pub refusals: Vec<Refusal>,
 }
 
-/// Judges `spec.ports`. `services` are those that lead to the lock's pods, for hints.
+/// Judges `spec.ports`, but for UDP ports, of which there is nothing to judge ([`open_udp`]). `services` are those that
+/// lead to the lock's pods, for hints.
 pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service]) -> LockPorts {
     let entries: Vec<LockPort> = trust
         .spec
         .ports
         .iter()
-        .map(|port| LockPort {
-            port: port_ref(&port.port),
-            protocol: port.protocol.map(|protocol| match protocol {
-                postern_crds::backend_trust::Protocol::HTTP => Protocol::HTTP,
-                postern_crds::backend_trust::Protocol::TCP => Protocol::TCP,
-            }),
-            open: port.open.as_ref().map(|open| open.reason.clone()),
+        .filter_map(|port| {
+            use postern_crds::backend_trust::Protocol as Declared;
+            let protocol = match port.protocol {
+                None => None,
+                Some(Declared::HTTP) => Some(Protocol::HTTP),
+                Some(Declared::TCP) => Some(Protocol::TCP),
+                Some(Declared::UDP) => return None,
+            };
+            let open = port.open.as_ref().map(|open| open.reason.clone());
+            Some(LockPort { port: port_ref(&port.port), protocol, open })
         })
         .collect();
     let mut judged = LockPorts::default();
@@ -181,6 +186,11 @@ pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service]) -> Lo
     judged.refusals.sort();
     judged.refusals.dedup();
     judged
+}
+
+/// The UDP ports that stay open: the same that injection leaves open.
+pub fn open_udp(trust: &BackendTrust) -> BTreeSet<u16> {
+    Shape::of(trust).udp_ports
 }
 
 /// Refuses a port that is one of the sidecar's own.

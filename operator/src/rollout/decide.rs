@@ -1,4 +1,4 @@
-//! What is to be done with each pod that runs without its lock. Pure.
+//! What is to be done with each pod that runs without its lock or in a former shape. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +50,7 @@ pub enum Step {
 
 /// Owners that must be read before [`decide`].
 pub(super) fn to_look_up(plan: &PodsPlan, replace: bool) -> BTreeSet<Owner> {
-    let pods = unguarded(plan).filter(|(_, slipped_in)| replace && !slipped_in);
+    let pods = replaceable(plan).filter(|(_, slipped_in)| replace && !slipped_in);
     pods.filter_map(|(pod, _)| pod.owner.clone())
         .filter(|owner| {
             is_apps(&owner.api_version)
@@ -69,7 +69,7 @@ pub fn decide(
 ) -> Vec<Step> {
     let mut steps = BTreeSet::new();
     let mut evicted = BTreeSet::new();
-    for (pod, slipped_in) in unguarded(plan) {
+    for (pod, slipped_in) in replaceable(plan) {
         let Some(own) = facts.iter().find(|facts| facts.uid == pod.uid) else { continue };
         if own.deleting {
             continue;
@@ -117,10 +117,12 @@ pub fn decide(
     steps.into_iter().collect()
 }
 
-/// Pods without the lock that can be replaced by guarded ones, and whether each slipped in.
-fn unguarded(plan: &PodsPlan) -> impl Iterator<Item = (&PodPlan, bool)> {
+/// Pods without the lock, or in a shape that it no longer asks for, that can be replaced by guarded ones, and whether
+/// each slipped in.
+fn replaceable(plan: &PodsPlan) -> impl Iterator<Item = (&PodPlan, bool)> {
     plan.pods.iter().filter_map(|pod| match pod.state {
         PodState::Unguarded { slipped_in, .. } => Some((pod, slipped_in)),
+        PodState::Reshaped { .. } => Some((pod, false)),
         _ => None,
     })
 }

@@ -63,10 +63,11 @@ impl Injector {
     ) -> Result<Injected, Refusal> {
         let typed: Pod = serde_json::from_value(pod.clone())?;
         let labels = typed.metadata.labels.clone().unwrap_or_default();
-        let Some(trust) = select(locks, &labels).map(|lock| lock.name.clone()) else {
+        let Some(lock) = select(locks, &labels) else {
             return Ok(Injected::NotSelected);
         };
-        if let Err(cause) = forbidden::check(&typed, &trust) {
+        let trust = lock.name.clone();
+        if let Err(cause) = forbidden::check(&typed, &trust, lock.trusted) {
             return Err(Refusal::Forbidden { namespace: namespace.to_owned(), trust, cause });
         }
         let spec = typed.spec.clone().unwrap_or_default();
@@ -90,18 +91,19 @@ impl Injector {
         )?;
         let sealed = record.seal(&self.signer).map_err(|error| Refusal::Record(error.to_string()))?;
         annotate(&mut pod, sealed)?;
-        insert(&mut pod, &spec, &self.injection(namespace, &trust))?;
+        insert(&mut pod, &spec, &self.injection(namespace, lock))?;
         Ok(Injected::Guarded { trust, pod })
     }
 
-    fn injection(&self, namespace: &str, trust: &str) -> InjectionSpec {
+    fn injection(&self, namespace: &str, lock: &Lock) -> InjectionSpec {
         InjectionSpec {
             namespace: namespace.to_owned(),
-            trust: trust.to_owned(),
+            trust: lock.name.clone(),
             verify_keys: self.verify_keys.iter().map(ToString::to_string).collect(),
             image: self.image.get(),
             pull_policy: self.pull_policy.clone(),
             resources: self.resources.clone(),
+            shape: lock.shape.clone(),
         }
     }
 

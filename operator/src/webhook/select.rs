@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::injection::shape::Shape;
 use crate::resolve::selectors::Selector;
 
 /// A `BackendTrust`, as far as injection needs it.
@@ -15,6 +16,10 @@ pub struct Lock {
     pub created: Timestamp,
     /// `spec.podSelector`.
     pub selector: Selector,
+    /// How its pods are injected.
+    pub shape: Shape,
+    /// Whether it says `trustedWorkload: true`.
+    pub trusted: bool,
 }
 
 /// The locks that exist, from the operator's own store.
@@ -42,7 +47,13 @@ mod tests {
 
     fn lock(name: &str, created: &str, pairs: &[(&str, &str)]) -> Lock {
         let selector = Selector::from_labels(&labels(pairs));
-        Lock { name: name.to_owned(), created: created.parse().unwrap(), selector }
+        Lock {
+            name: name.to_owned(),
+            created: created.parse().unwrap(),
+            selector,
+            shape: Shape::default(),
+            trusted: false,
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn lock(look: &Look) -> Value {
             _ => None,
         },
         "admission": present.and_then(|lock| lock.admission.as_ref()).map(|admission| json!({
-            "trusts": admission.trusts,
+            "trusts": admission.trusts.iter().map(|trust| &trust.name).collect::<Vec<_>>(),
             "probe": admission.probe_labels,
             "probe also selected by": admission.probe_also_selected_by,
         })),

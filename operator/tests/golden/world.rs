@@ -197,7 +197,7 @@ impl World {
     fn facts(&self, pod: &Pod, key: &LockKey, step: &Step) -> PodFacts {
         let guarded = pod.annotations().get("test/guarded-by");
         let injection = match guarded {
-            Some(trust) => Injection::For { trust: trust.clone(), current_image: true },
+            Some(trust) => Injection::plain(trust, true),
             None => Injection::No("it has no sidecar".to_owned()),
         };
         let facts = LeanPod::new(pod, injection).facts(key);

@@ -94,10 +94,14 @@ pub fn gateway_identity(trust_domain: &str, namespace: &str, gateway: &str, rout
     format!("spiffe://{trust_domain}/ns/{namespace}/gateway/{gateway}/route/{route}")
 }
 
-/// Arguments of the redirect container, whole.
-pub fn redirect_args() -> Vec<String> {
-    vec!["redirect".to_owned()]
+/// Arguments of the redirect container, whole and literal. `udp_ports`: those that the lock leaves open, in order.
+pub fn redirect_args<'a>(udp_ports: impl IntoIterator<Item = &'a u16>) -> Vec<String> {
+    let ports = udp_ports.into_iter().map(|port| format!("{UDP_PORT_ARGUMENT}{port}"));
+    std::iter::once("redirect".to_owned()).chain(ports).collect()
 }
+
+/// Beginning of an argument of [`redirect_args`] that leaves a UDP port open.
+pub const UDP_PORT_ARGUMENT: &str = "--udp-port=";
 
 /// Arguments of the sidecar container, whole and literal: nothing in them differs between the pods of one
 /// lock. `verify_keys`: see [`crate::signed::VerifyKey`]; the current one, and the previous one while the

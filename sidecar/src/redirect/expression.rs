@@ -38,6 +38,8 @@ pub(super) enum Transport {
     Icmp = 1,
     /// `IPPROTO_TCP`
     Tcp = 6,
+    /// `IPPROTO_UDP`
+    Udp = 17,
     /// `IPPROTO_ICMPV6`
     Icmpv6 = 58,
 }

@@ -77,15 +77,15 @@ pub enum RedirectError {
     },
 }
 
-/// Closes the network namespace of the calling thread. `env` looks up environment variables: [`POD_IPS_ENV`]
-/// and [`HOST_IPS_ENV`] prove that the namespace is a pod's own.
+/// Closes the network namespace of the calling thread, but for `udp_ports`. `env` looks up environment variables:
+/// [`POD_IPS_ENV`] and [`HOST_IPS_ENV`] prove that the namespace is a pod's own.
 ///
 /// What was done is logged as JSON on standard output; so is a redirect of another table, as a warning, since
 /// it competes with this one. The operator learns of it from the termination message, and makes it a condition.
 ///
 /// # Errors
 /// [`RedirectError`]; nothing was changed, except for [`RedirectError::Differs`] and [`RedirectError::Read`].
-pub fn run(env: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
+pub fn run(udp_ports: &[u16], env: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
     let log = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -94,16 +94,19 @@ pub fn run(env: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
         .with_writer(io::stdout)
         .finish();
     tracing::subscriber::with_default(log, || {
-        tell(&guard(env)?, Path::new(TERMINATION_MESSAGE_PATH));
+        tell(&guard(udp_ports, env)?, Path::new(TERMINATION_MESSAGE_PATH));
         Ok(())
     })
 }
 
 /// The redirects of others that are there beside ours.
-fn guard(env: impl Fn(&str) -> Option<String>) -> Result<Vec<ForeignRedirect>, RedirectError> {
+fn guard(
+    udp_ports: &[u16],
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<ForeignRedirect>, RedirectError> {
     let own = Snapshot::read().map_err(RedirectError::Addresses)?;
     namespace::check(env(POD_IPS_ENV).as_deref(), env(HOST_IPS_ENV).as_deref(), &own)?;
-    close(&ruleset::guard())
+    close(&ruleset::guard(udp_ports))
 }
 
 fn close(ruleset: &ruleset::Ruleset) -> Result<Vec<ForeignRedirect>, RedirectError> {

@@ -89,9 +89,9 @@ impl Rule {
     }
 }
 
-/// The rules that close a guarded pod's network namespace.
-pub(super) fn guard() -> Ruleset {
-    Ruleset { table: TABLE, chains: vec![prerouting(), input(), forward()] }
+/// The rules that close a guarded pod's network namespace, but for these UDP ports.
+pub(super) fn guard(udp_ports: &[u16]) -> Ruleset {
+    Ruleset { table: TABLE, chains: vec![prerouting(), input(udp_ports), forward()] }
 }
 
 /// New TCP from outside goes to the sidecar, whatever port it was for.
@@ -119,7 +119,7 @@ fn prerouting() -> Chain {
 }
 
 /// What may enter at all.
-fn input() -> Chain {
+fn input(udp_ports: &[u16]) -> Chain {
     let mut rules = vec![
         Rule::new("the pod's calls to itself", [input_interface("lo"), accept()]),
         Rule::new(
@@ -142,6 +142,12 @@ fn input() -> Chain {
         Rule::new(
             format!("the sidecar's port for {name}"),
             [transport(Transport::Tcp), destination_port(port), accept()],
+        )
+    }));
+    rules.extend(udp_ports.iter().map(|&port| {
+        Rule::new(
+            format!("UDP port {port}, which the lock leaves open"),
+            [transport(Transport::Udp), destination_port(port), accept()],
         )
     }));
     rules.extend(ICMP_TYPES.map(|(kind, why)| icmp_rule("ICMP", Family::V4, Transport::Icmp, kind, why)));
@@ -170,7 +176,7 @@ mod tests {
 
     #[test]
     fn everything_is_closed_but_what_is_named() {
-        let ruleset = guard();
+        let ruleset = guard(&[]);
         let shape: Vec<_> = ruleset
             .chains
             .iter()
@@ -189,17 +195,26 @@ mod tests {
     }
 
     #[test]
+    fn an_open_udp_port_is_open_for_udp_alone() {
+        let rules = |ports: &[u16]| guard(ports).chains[1].rules.clone();
+        let added: Vec<_> = rules(&[53]).into_iter().filter(|rule| !rules(&[]).contains(rule)).collect();
+        let [rule] = added.as_slice() else { panic!("{added:?}") };
+        let expected = [transport(Transport::Udp), destination_port(53), accept()].concat();
+        assert_eq!(rule.expressions, expected);
+    }
+
+    #[test]
     fn the_pods_calls_to_itself_come_first() {
         // The kernel doesn't look at NAT rules for a call over lo that it has seen leave, so no socket would
         // show that the first of these is missing.
-        let first = |chain: usize| guard().chains[chain].rules[0].expressions.clone();
+        let first = |chain: usize| guard(&[]).chains[chain].rules[0].expressions.clone();
         assert_eq!(first(0), [input_interface("lo"), leave()].concat());
         assert_eq!(first(1), [input_interface("lo"), accept()].concat());
     }
 
     #[test]
     fn comments_fit_what_nft_shows() {
-        for rule in guard().chains.iter().flat_map(|chain| &chain.rules) {
+        for rule in guard(&[53]).chains.iter().flat_map(|chain| &chain.rules) {
             assert!(rule.comment.len() < 128 && !rule.comment.contains('"'), "{}", rule.comment);
         }
     }

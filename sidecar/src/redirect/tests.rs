@@ -26,7 +26,11 @@ fn closed_pair(test: &str) -> Option<Pair> {
 }
 
 fn close(pair: &Pair) -> Result<(), RedirectError> {
-    pair.pod.run(|| guard(pod_environment)).map(drop)
+    close_but_for(pair, &[])
+}
+
+fn close_but_for(pair: &Pair, udp_ports: &[u16]) -> Result<(), RedirectError> {
+    pair.pod.run(|| guard(udp_ports, pod_environment)).map(drop)
 }
 
 /// The name of the test that this stands in, as the test harness knows it.

@@ -39,7 +39,7 @@ pub struct Guard {
     pub creations: bool,
     /// The locks of the namespace that a selected pod may be injected for: this one, and each older one that can
     /// select the same pod.
-    pub trusts: Vec<String>,
+    pub trusts: Vec<Admitted>,
     /// The sidecar images that may run: the current and the previous one.
     pub images: Vec<String>,
     /// As [`crate::injection::InjectionSpec::verify_keys`].
@@ -101,6 +101,8 @@ fn namespaces(names: impl IntoIterator<Item = String>) -> LabelSelector {
         ..LabelSelector::default()
     }
 }
+
+use crate::injection::shape::Admitted;
 
 #[cfg(test)]
 mod api_server;

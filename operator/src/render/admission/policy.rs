@@ -1,7 +1,7 @@
 //! The policy of one lock. What "injected" means comes from [`crate::injection`], the same that the webhook
 //! writes; here it becomes comparisons with literals.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::admissionregistration::v1::{
     MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec,
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::{Guard, cel, selected};
 use crate::injection::InjectionSpec;
 use crate::injection::forbidden::CAPABILITIES;
+use crate::injection::shape::Shape;
 
 /// Stands for the trust where a literal depends on it; no name can hold braces. Always at the end of a string.
 const TRUST: &str = "{trust}";
@@ -69,6 +70,7 @@ fn variables(guard: &Guard) -> Vec<Variable> {
         image: String::new(),
         pull_policy: None,
         resources: ResourceRequirements::default(),
+        shape: Shape::default(),
     };
     let ours = cel::strings([layout::REDIRECT_CONTAINER, layout::SIDECAR_CONTAINER]);
     let reserved = format!("name.startsWith({})", cel::string(layout::RESERVED_PREFIX));
@@ -103,8 +105,27 @@ fn trusts(guard: &Guard, spec: &InjectionSpec) -> String {
     let args = with_trust(&cel::dynamic(&args.into()));
     format!(
         "{}.filter(trust,\n  variables.sidecar.?args.orValue(dyn(null)) == {args})",
-        cel::strings(&guard.trusts)
+        cel::strings(guard.trusts.iter().map(|trust| &trust.name))
     )
+}
+
+/// That the redirect's arguments are those of the lock that the sidecar is injected for; if that is none, of any.
+fn redirect_args(guard: &Guard) -> String {
+    let mut shapes: BTreeMap<&Shape, Vec<&str>> = BTreeMap::new();
+    for trust in &guard.trusts {
+        shapes.entry(&trust.shape).or_default().push(&trust.name);
+    }
+    let of_shape = |(shape, names): (&Shape, Vec<&str>)| {
+        let args = cel::dynamic(&layout::redirect_args(&shape.udp_ports).into());
+        let equal = format!("variables.redirect.?args.orValue(dyn(null)) == {args}");
+        if names.len() == guard.trusts.len() {
+            return equal;
+        }
+        let names = cel::strings(names);
+        format!("({equal} && variables.trusts.all(trust, trust in {names}))")
+    };
+    let shapes: Vec<_> = shapes.into_iter().map(of_shape).collect();
+    format!("({})", shapes.join(" || "))
 }
 
 /// A literal in which the trust is the CEL variable `trust`.
@@ -144,6 +165,7 @@ fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
             cel::string(&format!(" of {name}"))
         ));
     }
+    parts.push((redirect_args(guard), "args of postern-redirect".to_owned()));
     parts.push(("variables.trusts.size() == 1".to_owned(), "args of postern-sidecar".to_owned()));
     for volume in spec.volumes() {
         let value = serde_json::to_value(&volume).unwrap_or_default();
@@ -170,16 +192,15 @@ fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
     )
 }
 
-/// The fields of an injected container that must be equal; the sidecar's arguments are judged by `trusts`.
+/// The fields of an injected container that must be equal; the arguments are judged by `trusts`.
 fn compared(container: &Container) -> Map<String, Value> {
     let mut fields = match serde_json::to_value(container) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
     };
-    fields.retain(|field, _| field != "name" && field != "image" && !FREE_FIELDS.contains(&field.as_str()));
-    if container.name == layout::SIDECAR_CONTAINER {
-        fields.remove("args");
-    }
+    fields.retain(|field, _| {
+        !["args", "image", "name"].contains(&field.as_str()) && !FREE_FIELDS.contains(&field.as_str())
+    });
     fields
 }
 
@@ -198,11 +219,12 @@ fn offences(guard: &Guard) -> String {
     let secret = cel::string(&layout::secret_name(&guard.trust));
     let prefix = cel::string(layout::RESERVED_PREFIX);
     let uid = layout::SIDECAR_UID;
+    let untrusted = untrusted(guard);
     let containers = [
-        ("container.?securityContext.?privileged.orValue(false)".to_owned(), "is privileged"),
+        (format!("{untrusted}container.?securityContext.?privileged.orValue(false)"), "is privileged"),
         (
             format!(
-                "container.?securityContext.?capabilities.?add.orValue([]).exists(capability,\n    \
+                "{untrusted}container.?securityContext.?capabilities.?add.orValue([]).exists(capability,\n    \
                  capability.upperAscii().replace('CAP_', '') in {})",
                 cel::strings(CAPABILITIES)
             ),
@@ -238,13 +260,24 @@ fn offences(guard: &Guard) -> String {
             )
         })
         .collect();
-    lists.push(format!("(request.operation == 'CREATE' ? {} : [])", pod_offences(&secret, uid)));
+    lists.push(format!("(request.operation == 'CREATE' ? {} : [])", pod_offences(&untrusted, &secret, uid)));
     lists.join("\n+ ")
 }
 
+/// The beginning of a condition that holds for no pod of a lock that says `trustedWorkload: true`.
+fn untrusted(guard: &Guard) -> String {
+    let mut trusted = guard.trusts.iter().filter(|trust| trust.trusted).map(|trust| &trust.name).peekable();
+    match trusted.peek() {
+        None => String::new(),
+        Some(_) => format!("!variables.trusts.exists(trust, trust in {}) && ", cel::strings(trusted)),
+    }
+}
+
 /// What the pod as a whole must not have; only looked at when it is created, since none of it can change.
-fn pod_offences(secret: &str, uid: i64) -> String {
-    let set = |field: &str| format!("object.spec.?{field}.orValue(false) ? 'the pod sets {field}' : ''");
+fn pod_offences(untrusted: &str, secret: &str, uid: i64) -> String {
+    let set = |unless: &str, field: &str| {
+        format!("{unless}object.spec.?{field}.orValue(false) ? 'the pod sets {field}' : ''")
+    };
     let volumes = |condition: &str, words: &str| {
         format!(
             "variables.volumes.filter(volume, {condition})\n  .map(volume, 'volume ' + volume.name + {})",
@@ -252,9 +285,9 @@ fn pod_offences(secret: &str, uid: i64) -> String {
         )
     };
     let single = [
-        set("hostNetwork"),
-        set("hostPID"),
-        set("shareProcessNamespace"),
+        set("", "hostNetwork"),
+        set(untrusted, "hostPID"),
+        set(untrusted, "shareProcessNamespace"),
         format!(
             "object.spec.?securityContext.?runAsUser.orValue(-1) == {uid} \
              ? 'the pod runs as user {uid}, which is the sidecar\\'s' : ''"

@@ -19,7 +19,7 @@ pub(crate) fn guard() -> Guard {
             }]),
         },
         creations: true,
-        trusts: vec!["orders".to_owned(), "tier".to_owned()],
+        trusts: vec![Admitted::plain("orders"), Admitted::plain("tier")],
         images: [accepted.current_image].into_iter().chain(accepted.previous_image).collect(),
         verify_keys: accepted.verify_keys,
         labels: [("app.kubernetes.io/managed-by".to_owned(), "postern".to_owned())].into(),

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use postern_config::loaded::Loaded;
 
 use super::*;
+use crate::injection::shape::Shape;
 use crate::inputs::Injection;
 
 fn at(text: &str) -> Timestamp {
@@ -17,7 +18,7 @@ fn pod() -> PodFacts {
         deleting: false,
         labels: BTreeMap::new(),
         owner: None,
-        injection: Injection::For { trust: "orders".to_owned(), current_image: true },
+        injection: injected(&[53], None),
         phase: Phase::Running,
         ready: true,
         sidecar_started: true,
@@ -48,10 +49,28 @@ fn with(change: impl FnOnce(&mut PodFacts)) -> PodFacts {
     pod
 }
 
+/// A lock that leaves the UDP port 53 open.
+fn lock() -> Lock<'static> {
+    let shape = Shape { udp_ports: [53].into() };
+    Lock { name: "orders", asks: Some(Admitted { shape, ..Admitted::plain("orders") }) }
+}
+
+/// As [`pod`] is injected.
+fn injected(ports: &[u16], privileges: Option<&str>) -> Injection {
+    Injection::For {
+        trust: "orders".to_owned(),
+        current_image: true,
+        shape: Shape { udp_ports: ports.iter().copied().collect() },
+        privileges: privileges.map(ToOwned::to_owned),
+    }
+}
+
 fn kind(state: &PodState) -> &'static str {
     match state {
         PodState::Current => "current",
         PodState::Outdated { .. } => "outdated",
+        PodState::Reshaped { acknowledged: true, .. } => "reshaped",
+        PodState::Reshaped { .. } => "reshaped, and not yet told",
         PodState::Unguarded { slipped_in: true, .. } => "slipped in",
         PodState::Unguarded { .. } => "unguarded",
         PodState::Unprotectable { .. } => "unprotectable",
@@ -88,9 +107,36 @@ fn a_pod_is_judged_by_its_structure_and_its_own_word() {
         (
             "the previous image is as safe",
             with(|pod| {
-                pod.injection = Injection::For { trust: "orders".to_owned(), current_image: false };
+                let Injection::For { current_image, .. } = &mut pod.injection else { panic!("{pod:?}") };
+                *current_image = false;
             }),
             "current",
+        ),
+        (
+            "injected when another port was open",
+            with(|pod| pod.injection = injected(&[514], None)),
+            "reshaped",
+        ),
+        (
+            "of a former shape, with an older configuration",
+            with(|pod| {
+                pod.injection = injected(&[], None);
+                pod.loaded = Some(loaded(Some("sha256:old"), None));
+            }),
+            "reshaped, and not yet told",
+        ),
+        (
+            "of a former shape, leaving",
+            with(|pod| (pod.injection, pod.deleting) = (injected(&[], None), true)),
+            "leaving",
+        ),
+        (
+            "let in when the lock trusted it, and replaced in peace",
+            with(|pod| {
+                pod.injection = injected(&[53], Some("container app is privileged"));
+                pod.created = at("11:00:01");
+            }),
+            "unguarded",
         ),
         ("ran before", with(|pod| pod.injection = bare()), "unguarded"),
         (
@@ -113,7 +159,7 @@ fn a_pod_is_judged_by_its_structure_and_its_own_word() {
         (
             "for another lock",
             with(|pod| {
-                pod.injection = Injection::For { trust: "payments".to_owned(), current_image: true };
+                pod.injection = Injection::plain("payments", true);
                 pod.created = at("11:00:01");
             }),
             "unguarded",
@@ -121,7 +167,7 @@ fn a_pod_is_judged_by_its_structure_and_its_own_word() {
         (
             "for another lock, which doesn't select it",
             with(|pod| {
-                pod.injection = Injection::For { trust: "weak".to_owned(), current_image: true };
+                pod.injection = Injection::plain("weak", true);
                 pod.created = at("11:00:01");
             }),
             "slipped in",
@@ -129,7 +175,7 @@ fn a_pod_is_judged_by_its_structure_and_its_own_word() {
         (
             "for another lock, which doesn't select it, before arming",
             with(|pod| {
-                pod.injection = Injection::For { trust: "weak".to_owned(), current_image: true };
+                pod.injection = Injection::plain("weak", true);
             }),
             "unguarded",
         ),
@@ -138,16 +184,30 @@ fn a_pod_is_judged_by_its_structure_and_its_own_word() {
         ("on Windows", with(|pod| pod.windows = true), "unprotectable"),
     ] {
         let strays = |other: &str| other == "weak";
-        let state = state(&pod, "orders", Some("sha256:new"), Some(at("11:00:00")), strays);
+        let state = state(&pod, &lock(), Some("sha256:new"), Some(at("11:00:00")), strays);
         assert_eq!(kind(&state), expected, "{case}");
     }
 }
 
 #[test]
+fn a_trusted_workload_may_have_privileges_and_a_deleted_lock_asks_for_no_shape() {
+    let pod = with(|pod| pod.injection = injected(&[53], Some("container app is privileged")));
+    let mut trusting = lock();
+    trusting.asks.as_mut().unwrap().trusted = true;
+    let judged = |pod: &PodFacts, lock: &Lock<'_>| {
+        kind(&state(pod, lock, Some("sha256:new"), Some(at("11:00:00")), |_| false))
+    };
+    assert_eq!((judged(&pod, &lock()), judged(&pod, &trusting)), ("unguarded", "current"));
+    let deleted = Lock { name: "orders", asks: None };
+    let former = with(|pod| pod.injection = injected(&[], None));
+    assert_eq!((judged(&pod, &deleted), judged(&former, &deleted)), ("current", "current"));
+}
+
+#[test]
 fn nothing_is_current_while_no_configuration_was_written() {
-    assert_eq!(kind(&state(&pod(), "orders", None, None, |_| false)), "outdated");
+    assert_eq!(kind(&state(&pod(), &lock(), None, None, |_| false)), "outdated");
     let empty = with(|pod| pod.loaded = Some(loaded(None, None)));
-    assert_eq!(kind(&state(&empty, "orders", None, None, |_| false)), "outdated");
+    assert_eq!(kind(&state(&empty, &lock(), None, None, |_| false)), "outdated");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use postern_config::record::ProbeAction;
 use serde_json::json;
 
 use super::*;
+use crate::injection::shape::Shape;
 use crate::injection::tests::{golden, with};
 use crate::resolve::selectors::Selector;
 
@@ -33,6 +34,8 @@ pub(crate) fn locks() -> Vec<Lock> {
         name: name.to_owned(),
         created: created.parse().unwrap(),
         selector: Selector::from_labels(&BTreeMap::from([(key.to_owned(), value.to_owned())])),
+        shape: Shape::default(),
+        trusted: false,
     };
     vec![
         lock("orders", "2026-02-01T00:00:00Z", "app", "orders"),

@@ -65,7 +65,8 @@ fn a_refusal_says_why() {
     let mut request = request("orders", "someone", false, "CREATE");
     request["object"]["spec"]["hostPID"] = json!(true);
     let (answer, _) = answer(&reviewer(), request).unwrap();
-    let expected = "BackendTrust shop/orders selects this pod, but the pod sets hostPID, with which it cannot be guarded: leave it out";
+    let expected = "BackendTrust shop/orders selects this pod, but the pod sets hostPID, \
+                    by which its containers reach the sidecar's process: leave it out, or let the lock say trustedWorkload: true";
     assert_eq!(answer.result.message, expected);
 }
 

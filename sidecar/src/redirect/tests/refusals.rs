@@ -18,7 +18,7 @@ fn write(pair: &Pair, ruleset: &Ruleset) {
 
 /// The first difference between the rules in the pod and those that are meant.
 fn difference_in(pair: &Pair) -> Option<Difference> {
-    pair.pod.run(|| difference(&ruleset::guard(), &Kernel::open().unwrap().read().unwrap()))
+    pair.pod.run(|| difference(&ruleset::guard(&[]), &Kernel::open().unwrap().read().unwrap()))
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn the_hosts_namespace_is_left_alone() {
             "HOST_IPS" => Some(host_ips.to_owned()),
             _ => None,
         };
-        match pair.pod.run(|| guard(environment)) {
+        match pair.pod.run(|| guard(&[], environment)) {
             Err(RedirectError::Namespace(refusal)) => assert_eq!(refusal, expected),
             other => panic!("{expected:?} expected: {other:?}"),
         }
@@ -47,7 +47,7 @@ fn the_hosts_namespace_is_left_alone() {
 fn rules_that_are_not_as_meant_are_named() {
     let Some(pair) = Pair::new(test_name!("rules_that_are_not_as_meant_are_named")) else { return };
     let altered = |alter: fn(&mut Ruleset)| {
-        let mut ruleset = ruleset::guard();
+        let mut ruleset = ruleset::guard(&[]);
         alter(&mut ruleset);
         write(&pair, &ruleset);
         difference_in(&pair).map(|difference| format!("{} {}", difference.object, difference.how))
@@ -112,7 +112,7 @@ fn redirects_of_others_are_found_and_do_not_fail_the_run() {
     let (table, chain) = ("mesh".to_owned(), "inbound".to_owned());
     let expected = ForeignRedirect { family: "inet", table, chain, priority: -100, nat: true };
     assert_eq!(foreign(), std::slice::from_ref(&expected));
-    assert_eq!(pair.pod.run(|| guard(super::pod_environment)).unwrap(), [expected]);
+    assert_eq!(pair.pod.run(|| guard(&[], super::pod_environment)).unwrap(), [expected]);
     mesh.chains[1].priority = -120;
     write(&pair, &mesh);
     assert!(foreign()[0].comes_first());
@@ -142,7 +142,7 @@ fn without_the_capability_the_error_says_which() {
     let Some(pair) = Pair::new(test_name!("without_the_capability_the_error_says_which")) else { return };
     let outcome = pair.pod.run(|| {
         drop_capabilities();
-        guard(super::pod_environment)
+        guard(&[], super::pod_environment)
     });
     let message = outcome.unwrap_err().to_string();
     assert!(message.contains("NET_ADMIN") && message.contains("the transaction:"), "{message}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use postern_config::layout::{ADMIN_PORT, INBOUND_PORT, METRICS_PORT, PROBE_PORT};
 
 use super::namespace::{NEIGHBOUR_V4, POD_LINK_LOCAL, POD_V4, POD_V6, Pair};
-use super::{close, closed_pair, icmp, test_name};
+use super::{close, close_but_for, closed_pair, icmp, test_name};
 use crate::original_destination::original_destination;
 
 /// Enough for a packet on a virtual cable, and what a test waits to see that none comes.
@@ -160,6 +160,30 @@ fn udp_is_dropped_and_answers_to_the_pods_own_questions_are_not() {
     let (_, asker) = name_server.recv_from(&mut buffer).unwrap();
     name_server.send_to(b"answer", asker).unwrap();
     assert_eq!(client.recv_from(&mut buffer).unwrap().0, b"answer".len());
+}
+
+#[test]
+fn a_udp_port_that_the_lock_leaves_open_is_open_and_no_other() {
+    let name = test_name!("a_udp_port_that_the_lock_leaves_open_is_open_and_no_other");
+    let Some(pair) = Pair::new(name) else { return };
+    close_but_for(&pair, &[5353, 514]).unwrap();
+    let mut buffer = [0; 8];
+    for (port, open) in [(5353, true), (514, true), (5354, false)] {
+        let server = pair.pod.run(|| UdpSocket::bind(("::", port)).unwrap());
+        server.set_read_timeout(Some(if open { LIMIT } else { SILENCE })).unwrap();
+        for address in pair.addresses() {
+            let target: SocketAddr = format!("{address}:{port}").parse().unwrap();
+            let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let caller = pair.neighbour.run(|| UdpSocket::bind(any).unwrap());
+            caller.send_to(b"hello", target).unwrap();
+            let received = server.recv_from(&mut buffer);
+            assert_eq!(received.is_ok(), open, "{target}");
+        }
+    }
+    // The same number of TCP stays behind the lock: nobody listens where it leads to.
+    let _listener = listen(&pair, 5353);
+    let refused = dial(&pair, POD_V4, 5353, SILENCE);
+    assert!(refused.is_err(), "{refused:?}");
 }
 
 #[test]

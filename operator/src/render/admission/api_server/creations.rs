@@ -175,3 +175,34 @@ pub(super) fn huge(cluster: &Cluster) -> Value {
     }
     pod
 }
+
+/// Under [`Cluster::reshape`].
+pub(super) async fn of_another_shape(cluster: &Cluster, failures: &mut Vec<String>) {
+    let args = "/spec/initContainers/0/args";
+    let app = "/spec/containers/0/securityContext";
+    let open = |pod: Value| with(pod, args, json!(["redirect", "--udp-port=53"]));
+    let privileged = |pod: Value| with(pod, app, json!({"privileged": true}));
+    let (orders, tier) = (|| cluster.pod("new", "orders"), || cluster.pod("new", "tier"));
+    for (case, pod, expected) in [
+        ("in the lock's shape", open(orders()), Ok(())),
+        ("in the former shape", orders(), Err("args of postern-redirect)")),
+        (
+            "another port",
+            with(orders(), args, json!(["redirect", "--udp-port=54"])),
+            Err("args of postern-redirect)"),
+        ),
+        ("the older lock's shape", tier(), Ok(())),
+        ("the younger lock's shape for the older lock", open(tier()), Err("args of postern-redirect)")),
+        ("privileged", privileged(open(orders())), Ok(())),
+        ("process ids shared", with(open(orders()), "/spec/shareProcessNamespace", json!(true)), Ok(())),
+        ("privileged, for the older lock", privileged(tier()), Err("container app is privileged")),
+        (
+            "the sidecar's user",
+            with(open(orders()), app, json!({"runAsUser": 15100})),
+            Err("runs as user 15100"),
+        ),
+        ("the node's network", with(open(orders()), "/spec/hostNetwork", json!(true)), Err("hostNetwork")),
+    ] {
+        check(failures, case, &cluster.create(&pod, true).await, expected);
+    }
+}

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Guard;
 use super::tests::guard;
+use crate::injection::shape::{Admitted, Shape};
 use crate::injection::tests::{guarded_pod, with};
 
 mod creations;
@@ -92,6 +93,22 @@ impl Cluster {
     }
 
     /// The policy becomes that of a lock which was deleted while pods run behind it.
+    /// The lock leaves a UDP port open and trusts its workload; the older lock does neither.
+    async fn reshape(&self) {
+        let shape = Shape { udp_ports: [53].into() };
+        let orders = Admitted { shape, trusted: true, ..Admitted::plain("orders") };
+        let policy = Guard { trusts: vec![orders, Admitted::plain("tier")], ..self.guard() }.policy();
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
+        let name = super::object_name(&self.namespace, "orders");
+        policies.patch(&name, &PatchParams::default(), &Patch::Merge(policy)).await.unwrap();
+        let changed = async {
+            while self.create(&self.pod("probe", "orders"), true).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, changed).await.expect("the changed policy must come into force");
+    }
+
     async fn orphan(&self) {
         let policy = Guard { creations: false, ..self.guard() }.policy();
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
@@ -171,6 +188,11 @@ async fn api_server_refuses_what_the_policy_refuses_and_nothing_else() {
     updates::ephemeral_containers(&cluster, &mut failures).await;
     if cluster.type_warnings().await != json!({}) {
         failures.push(format!("the policy has type warnings: {}", cluster.type_warnings().await));
+    }
+    cluster.reshape().await;
+    creations::of_another_shape(&cluster, &mut failures).await;
+    if cluster.type_warnings().await != json!({}) {
+        failures.push(format!("the reshaped policy has type warnings: {}", cluster.type_warnings().await));
     }
     cluster.orphan().await;
     updates::of_a_deleted_lock(&cluster, &mut failures).await;
