@@ -9,6 +9,7 @@ pub mod authorize;
 pub mod budget;
 pub mod cli;
 pub mod connection;
+pub mod credentials;
 pub mod destination;
 pub mod drain;
 mod endpoint;

@@ -7,9 +7,11 @@
 //! * [`settings`]: how it works apart from that (log, limits, traces).
 //! * [`signed`]: the signature that both carry.
 //! * [`loaded`]: the sidecar's answer to "which configuration have you loaded?".
+//! * [`verifier`] and [`htpasswd`]: what passwords are checked by.
 //! * [`standalone`]: the file behind `postern-sidecar --config FILE`.
 
 pub mod bundle;
+pub mod htpasswd;
 pub mod layout;
 pub mod loaded;
 pub mod policy;
@@ -17,3 +19,4 @@ pub mod record;
 pub mod settings;
 pub mod signed;
 pub mod standalone;
+pub mod verifier;
