@@ -38,6 +38,8 @@ refuse() {
 }
 refuse "'gatways'" '{gatways: []}'
 refuse '/gateways/0' '{gateways: [{name: edge}]}'
+refuse '/floor/plaintext' '{floor: {plaintext: Never}}'
+refuse '/floor/lockTypes/0' '{floor: {lockTypes: [mTLS]}}'
 refuse '/gateways/0/flavour' '{gateways: [{name: edge, flavour: Sendmail}]}'
 refuse '/gateways/0/name' '{gateways: [{name: edge.one, flavour: NGINX}]}'
 refuse '/gateways/0/namespace' "{gateways: [{name: edge, flavour: NGINX, namespace: \"a'b\"}]}"

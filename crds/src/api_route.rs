@@ -248,6 +248,26 @@ pub struct GatewayStatus {
     /// The gateway's certificate for this route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<GatewayCertificate>,
+    /// The credential and the header value that the gateway holds, where the lock asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsStatus>,
+}
+
+/// What a gateway holds beside its certificate. Not a word of it is secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsStatus {
+    /// Grows with each rotation.
+    #[schemars(range(min = 1), extend("format" = "int64"))]
+    pub revision: u64,
+    /// When they were made.
+    #[schemars(schema_with = "schema::time")]
+    pub issued_at: Time,
+    /// When those before them, which are accepted until the overlap is over, were last used. Absent: none are accepted,
+    /// or nobody has used them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub previous_last_seen: Option<Time>,
 }
 
 /// A Secret.
@@ -266,7 +286,7 @@ pub struct SecretRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigurationRef {
-    /// Its kind, for example `ConfigMap`.
+    /// Its kind: `ConfigMap`, or `Secret` where the configuration holds a secret value.
     #[schemars(length(max = limits::TEXT))]
     pub kind: String,
     /// Its namespace.

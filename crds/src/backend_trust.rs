@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::locks::{Accepted, Locks, Transport};
 use crate::port::PortRef;
 use crate::rotation::Rotation;
 use crate::schema;
@@ -42,6 +43,26 @@ use crate::selector::PodSelector;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.transport) || self.transport != 'Plaintext' \
+         || (has(self.locks) && (has(self.locks.all) ? self.locks.all : self.locks.any).all(l, l.type in ['Basic', 'Header']))"
+    ).message("nobody can show a certificate without TLS: write transport: Plaintext only beside locks \
+               of type Basic and Header"),
+    validation = Rule::new(
+        "!has(self.ports) || self.ports.all(p, has(p.open) \
+         || (has(p.transport) ? p.transport : has(self.transport) ? self.transport : 'TLS') != 'Plaintext' \
+         || (has(p.locks) ? (has(p.locks.all) ? p.locks.all : p.locks.any).all(l, l.type in ['Basic', 'Header']) \
+             : has(self.locks) && (has(self.locks.all) ? self.locks.all : self.locks.any).all(l, l.type in ['Basic', 'Header'])))"
+    ).message("nobody can show a certificate without TLS: on a port that callers come to by Plaintext write locks \
+               of type Basic and Header alone, or write transport: TLS for it"),
+    validation = Rule::new(
+        "!has(self.ports) || self.ports.all(p, !has(p.protocol) || p.protocol != 'TCP' \
+         || (has(p.locks) ? (has(p.locks.all) ? p.locks.all : p.locks.any).all(l, l.type == 'MutualTLS') \
+             : !has(self.locks) || (has(self.locks.all) ? self.locks.all : self.locks.any).all(l, l.type == 'MutualTLS')))"
+    ).message("a TCP port carries no headers, so mutual TLS is the one lock for it: write locks: {all: [{type: MutualTLS}]} \
+               for that port"),
+)]
 pub struct BackendTrustSpec {
     /// The pods behind this lock, in this namespace. It can't be changed: make a new BackendTrust for other
     /// pods.
@@ -49,7 +70,19 @@ pub struct BackendTrustSpec {
         .message("podSelector can't be changed, since pods that left it would run without a lock: \
                   create another BackendTrust with the new selector, then delete this one"))]
     pub pod_selector: PodSelector,
-    /// Container ports that differ from the rule, which is: mutual TLS, and the protocol as the Service's
+    /// Whom an ApiRoute may let in: `Gateways`. Absent: `Gateways` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::accepted")]
+    pub accepts: Vec<Accepted>,
+    /// What a caller must show, on every port that says nothing else. Absent: mutual TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Locks>,
+    /// How callers come to every port that says nothing else: by `TLS`, or `Plaintext`, which locks of type `Basic` and
+    /// `Header` alone allow. Absent: `TLS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Transport>")]
+    pub transport: Option<Transport>,
+    /// Container ports that differ from the rule, which is: the locks above, and the protocol as the Service's
     /// `appProtocol` or the port's name tells it, else HTTP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port"]))]
@@ -79,14 +112,20 @@ pub struct BackendTrustSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.protocol) || has(self.open)")
-        .message("this entry says nothing about its port: write protocol or open, or leave the entry out"),
+    validation = Rule::new("has(self.protocol) || has(self.open) || has(self.locks) || has(self.transport)")
+        .message("this entry says nothing about its port: write protocol, locks, transport or open, \
+                  or leave the entry out"),
     validation = Rule::new("!has(self.protocol) || !has(self.open) || self.protocol == 'UDP'")
         .message("an open port passes bytes as they are, whatever they mean: leave protocol out beside open"),
     validation = Rule::new("!has(self.protocol) || self.protocol != 'UDP' || has(self.open)")
         .message("no lock holds on UDP: leave the entry out and the port is closed, or write open with a reason"),
     validation = Rule::new("!has(self.protocol) || self.protocol != 'UDP' || string(self.port).matches('^[0-9]+$')")
         .message("which UDP ports are open is the same for all pods: write the port's number"),
+    validation = Rule::new("!has(self.open) || !(has(self.locks) || has(self.transport))")
+        .message("an open port has no lock, and callers come to it without TLS: leave locks and transport out \
+                  beside open"),
+    validation = Rule::new("!has(self.protocol) || self.protocol != 'UDP' || !has(self.open) || !has(self.open.paths)")
+        .message("datagrams have no paths: leave paths out beside protocol: UDP"),
 )]
 pub struct Port {
     /// The container port: its number, or the name that the pod gives it, which each pod resolves for itself. Of a
@@ -98,6 +137,13 @@ pub struct Port {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,
+    /// What a caller of this port must show. Absent: as the BackendTrust says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Locks>,
+    /// How callers come to this port. Absent: as the BackendTrust says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Transport>")]
+    pub transport: Option<Transport>,
     /// Takes the lock off this port: everybody may call it, without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Open>,
@@ -121,6 +167,11 @@ pub struct Open {
     /// Why everybody may call this port, for whoever reads it later.
     #[schemars(schema_with = "schema::open_reason")]
     pub reason: String,
+    /// Exactly these paths are open, over plain HTTP/1.1, for GET and HEAD; everything else is refused. Absent: bytes
+    /// pass as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::open_paths")]
+    pub paths: Vec<String>,
 }
 
 /// How the backend presents itself.
@@ -192,8 +243,9 @@ pub struct BackendTrustStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustSummary {
-    /// What a caller must show, for example `mTLS` or `mTLS +1 open`; `trusted workload` where the pods' own containers
-    /// may be privileged.
+    /// What a caller must show: `mTLS`, `Basic`, `mTLS+Header` (all of them), `Basic|Header` (one of them); then
+    /// `plaintext` and `+1 open` where that is so, and `trusted workload` where the pods' own containers may be
+    /// privileged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::SUMMARY))]
     pub locks: Option<String>,
@@ -238,10 +290,10 @@ pub struct PortStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,
-    /// What a caller must show: `mTLS`, or `open`.
+    /// What a caller must show, as in `summary`, or `open`.
     #[schemars(length(max = limits::TEXT))]
     pub locks: String,
-    /// What the caller speaks on the wire: `TLS`, `Plaintext` for an open port, `UDP` for a UDP port.
+    /// How callers come to it: by `TLS`, `Plaintext`, or `UDP` for a UDP port.
     #[schemars(length(max = limits::TEXT))]
     pub transport: String,
     /// What happens to a caller without a key: `Enforce`. Absent for an open port.

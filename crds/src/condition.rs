@@ -116,13 +116,27 @@ reasons! {
         => "Use names that the message lists, or ask the administrator to widen the gateway's hostnames.";
     LockNotPossible [Accepted]
         "What was asked for can't be enforced: on the pods (host network, for example), in the namespace (its Pod \
-         Security standard forbids the redirect), or with the port's protocol (rules for a TCP port)."
+         Security standard forbids the redirect), or with the port's protocol (rules, or another lock than mutual TLS, for \
+         a TCP port)."
         => "Change what the message names.";
+    HeaderConflict [Accepted]
+        "Two locks of one door claim the same header."
+        => "Give one of the two another header name; the message has it.";
+    NotAcceptedByTrust [Accepted]
+        "The BackendTrust doesn't let an ApiRoute let in callers of this kind."
+        => "Ask whoever owns the BackendTrust to add the kind to accepts.";
+    BelowFloor [Accepted]
+        "The platform's administrator demands more than this lock does."
+        => "Use what the message names as allowed, or ask the administrator to lower the floor in the chart's values.";
+    InvalidSecret [ResolvedRefs]
+        "A Secret that the object names doesn't hold what it must, or something too weak. What was valid before stays in \
+         force."
+        => "Correct the Secret as the message says; its change is noticed within a minute.";
     ServerNameNotCertified [ResolvedRefs]
         "The backend's certificate doesn't hold the name in backendTLS.serverName."
         => "Use a name of the Service, or add the name to the BackendTrust's server.names.";
     RefNotFound [ResolvedRefs]
-        "A BackendTrust, a Service or a namespace that the object names doesn't exist."
+        "A BackendTrust, a Service, a Secret or a namespace that the object names doesn't exist."
         => "Create it, or correct the name; the message has it.";
     BackendNotGuarded [ResolvedRefs]
         "The Service also leads to pods that are not behind the lock, or to none that is."

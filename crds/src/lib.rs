@@ -9,6 +9,7 @@ pub mod backend_trust;
 pub mod condition;
 pub mod duration;
 pub mod limits;
+pub mod locks;
 pub mod manifest;
 pub mod port;
 pub mod reference;

@@ -253,6 +253,121 @@ pub(crate) fn hostnames(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Several locks, each type at most once.
+pub(crate) fn locks(generator: &mut SchemaGenerator) -> Schema {
+    let mut item = crate::locks::Lock::json_schema(generator);
+    item.remove("$schema");
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 3,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": item,
+        "x-kubernetes-validations": [{
+            "rule": "!self.exists(l, l.type == 'Caller') || !self.exists(l, l.type in ['MutualTLS', 'Basic'])",
+            "message": "a lock of type Caller asks for certificates and credentials by itself: \
+                        leave MutualTLS and Basic out beside it",
+        }],
+    })
+}
+
+/// The name of a header that may carry a secret. What a connection is run by, or a browser sends by itself, may not.
+pub(crate) fn header_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        64,
+        &[
+            (
+                matches("[A-Za-z][-A-Za-z0-9]*"),
+                "write a header's name: letters, digits and '-', beginning with a letter",
+            ),
+            (
+                matches(&format!("(?i:{})", RESERVED_HEADERS.join("|"))).replacen("self", "!self", 1),
+                "this header has a meaning of its own on the way from the gateway: write another name, \
+                 such as X-Gateway-Key",
+            ),
+        ],
+    )
+}
+
+/// Names of headers, as regular expressions, that no lock may claim: what frames a message or belongs to one connection
+/// (RFC 9110 section 7.6.1), what a browser sends by itself, and what the sidecar writes.
+const RESERVED_HEADERS: &[&str] = &[
+    "host",
+    "connection",
+    "content-.*",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "proxy-.*",
+    "expect",
+    "http2-settings",
+    "cookie",
+    "set-cookie.*",
+    "origin",
+    "referer",
+    "range",
+    "if-.*",
+    "accept.*",
+    "user-agent",
+    "date",
+    "via",
+    "forwarded",
+    "x-forwarded-.*",
+    "x-request-id",
+    "client-cert.*",
+    "traceparent",
+    "tracestate",
+    "sec-.*",
+];
+
+/// The name of a Secret or a `ConfigMap` of somebody else's.
+pub(crate) fn reference_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        253,
+        &[(
+            matches(&format!(r"{LABEL}(\.{LABEL})*")),
+            "write the name of an object in this namespace: lower-case letters, digits, '-' and '.', \
+             beginning and ending with a letter or a digit",
+        )],
+    )
+}
+
+/// A key in the data of a Secret or a `ConfigMap`.
+pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
+    text(
+        253,
+        &[(
+            matches("[-._a-zA-Z0-9]+"),
+            "write a key of the object's data: letters, digits, '-', '_' and '.'",
+        )],
+    )
+}
+
+/// Paths of an open port.
+pub(crate) fn open_paths(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "set",
+        "items": path(generator),
+    })
+}
+
+/// Whom an ApiRoute may let in.
+pub(crate) fn accepted(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 4,
+        "x-kubernetes-list-type": "set",
+        "items": crate::locks::Accepted::json_schema(generator),
+    })
+}
+
 /// A request's method.
 pub(crate) fn method(_: &mut SchemaGenerator) -> Schema {
     text(

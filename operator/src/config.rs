@@ -13,7 +13,7 @@ use postern_config::signed::VerifyKey;
 use serde::Deserialize;
 
 use crate::resolve::selectors::Selector;
-use crate::settings::{AllowedNamespaces, Flavour, Gateway, Images, Lifetimes, Settings};
+use crate::settings::{AllowedNamespaces, Flavour, Floor, Gateway, Images, Lifetimes, Settings};
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +54,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// How long what is issued lives.
     pub lifetimes: Lifetimes,
+    /// What is demanded of every lock.
+    pub floor: Floor,
 }
 
 /// What is injected into pods.
@@ -90,6 +92,8 @@ struct File {
     webhook: Option<WebhookEntry>,
     certificate_lifetime: Option<SignedDuration>,
     certificate_overlap: Option<SignedDuration>,
+    #[serde(default)]
+    floor: Floor,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +156,7 @@ impl Config {
         let config = Self {
             sidecar: sidecar(&file, &mut problems),
             gateways: gateways(file.gateways, &mut problems),
+            floor: file.floor,
             namespace: file.namespace,
             trust_domain: file.trust_domain,
             cluster_domain: file.cluster_domain.unwrap_or_else(|| "cluster.local".to_owned()),
@@ -190,6 +195,7 @@ impl Config {
             images: Images { current: self.sidecar.image.clone(), previous: previous_image },
             verify_keys,
             lifetimes: self.lifetimes,
+            floor: self.floor.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! asks for (the only step with randomness in it); `render(&Settings, &Plan, &Material, &Signer) -> Objects` is
 //! pure again; [`Outcome`] is what became of it, from which the conditions follow.
 
+mod door;
 mod material;
 mod outcome;
 mod pods;
@@ -21,6 +22,7 @@ use crate::inputs::{KeyId, LockKey, SealedBundle, SubjectName};
 use crate::resolve::selectors::Selector;
 use crate::settings::Flavour;
 
+pub use door::{BasicPlan, BasicSource, CallerPlan, Door, DoorLock, HeaderPlan, OpenPlan, PortAccess};
 pub use material::{KeyMaterial, Material};
 pub use outcome::{Armed, Failure, Outcome};
 pub use pods::{PodPlan, PodState, PodsPlan};
@@ -152,8 +154,8 @@ pub struct PortPlan {
     pub numbers: BTreeMap<u16, Option<String>>,
     /// What the application speaks there.
     pub protocol: Protocol,
-    /// Why it is open; absent: mutual TLS.
-    pub open: Option<String>,
+    /// What it is guarded by.
+    pub access: PortAccess,
     /// Services of accepted routes that lead there, each `<name>:<Service port>`.
     pub services: BTreeSet<String>,
 }
@@ -232,6 +234,8 @@ pub struct BackendPlan {
     pub container_port: Option<u16>,
     /// What the application speaks.
     pub protocol: Protocol,
+    /// What gateways have to open.
+    pub door: Door,
 }
 
 /// One route's key on one gateway.

@@ -11,6 +11,10 @@ use postern_config::signed::VerifyKey;
 
 use crate::resolve::selectors::Selector;
 
+mod floor;
+
+pub use floor::{Floor, LockKind, Permission};
+
 /// What the platform's administrator has set, and what the operator has learnt at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -29,6 +33,8 @@ pub struct Settings {
     pub verify_keys: Vec<VerifyKey>,
     /// How long what is issued lives.
     pub lifetimes: Lifetimes,
+    /// What the administrator demands of every lock.
+    pub floor: Floor,
 }
 
 /// The sidecar's image, and the one before it.

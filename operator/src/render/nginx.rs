@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use postern_config::policy::Protocol;
+use postern_config::policy::{Protocol, Transport};
 
 use crate::inputs::KeyId;
 use crate::plan::BackendPlan;
@@ -49,6 +49,8 @@ struct Texts {
     certificate: Word,
     private_key: Word,
     ca: Word,
+    presents_certificate: bool,
+    plaintext: bool,
 }
 
 impl Texts {
@@ -66,16 +68,23 @@ impl Texts {
             certificate: file(CERTIFICATE_KEY)?,
             private_key: file(PRIVATE_KEY_KEY)?,
             ca: file(CA_KEY)?,
+            presents_certificate: backend.door.knows_certificates(),
+            plaintext: backend.door.transport == Transport::Plaintext,
         })
     }
 
     /// TLS to the backend, the same for both modules. Depth 2 is an intermediate between leaf and root, as there is
-    /// while a CA is replaced. Sessions are not resumed, since the sidecar resumes none.
+    /// while a CA is replaced. Sessions are not resumed, since the sidecar resumes none. A certificate is presented only
+    /// where a lock can be opened by it.
     fn tls(&self) -> String {
-        let Self { certificate, private_key, ca, server_name, .. } = self;
+        let Self { certificate, private_key, ca, server_name, presents_certificate, .. } = self;
+        let own = if *presents_certificate {
+            format!("proxy_ssl_certificate {certificate};\nproxy_ssl_certificate_key {private_key};\n")
+        } else {
+            String::new()
+        };
         format!(
-            "proxy_ssl_certificate {certificate};\n\
-             proxy_ssl_certificate_key {private_key};\n\
+            "{own}\
              proxy_ssl_trusted_certificate {ca};\n\
              proxy_ssl_verify on;\n\
              proxy_ssl_verify_depth 2;\n\
@@ -91,10 +100,10 @@ impl Texts {
 /// (`proxy_pass` without a path), so that the sidecar judges what the client sent.
 fn location(texts: &Texts) -> String {
     let Texts { route, upstream, .. } = texts;
-    let tls = texts.tls();
+    let (scheme, tls) = if texts.plaintext { ("http", String::new()) } else { ("https", texts.tls()) };
     format!(
         "# Written by Postern for ApiRoute {route}. Include it in one location; see README.md beside it.\n\
-         proxy_pass https://{upstream};\n\
+         proxy_pass {scheme}://{upstream};\n\
          proxy_http_version 1.1;\n\
          proxy_redirect off;\n\
          proxy_buffering off;\n\
@@ -122,6 +131,7 @@ fn stream(texts: &Texts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Door;
     use postern_config::policy::PortRef;
 
     fn backend() -> BackendPlan {
@@ -134,6 +144,7 @@ mod tests {
             port: PortRef::Number(8080),
             container_port: Some(8080),
             protocol: Protocol::HTTP,
+            door: Door::mutual_tls(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use postern_config::policy::Protocol;
+use postern_config::policy::{Protocol, Transport};
 use postern_crds::api_route::{
     ApiRouteStatus, BackendStatus, ConfigurationRef, GatewayCertificate, GatewayStatus, RouteSummary,
     SecretRef,
@@ -74,7 +74,7 @@ fn ports(lock: &LockPlan) -> Vec<PortStatus> {
 }
 
 fn port(number: u16, name: Option<String>, plan: &PortPlan) -> PortStatus {
-    let locked = plan.open.is_none();
+    let door = plan.access.door();
     let protocol = match plan.protocol {
         Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => backend_trust::Protocol::HTTP,
         Protocol::TCP | Protocol::UDP => backend_trust::Protocol::TCP,
@@ -82,10 +82,10 @@ fn port(number: u16, name: Option<String>, plan: &PortPlan) -> PortStatus {
     PortStatus {
         port: number,
         name,
-        protocol: locked.then_some(protocol),
-        locks: if locked { "mTLS" } else { "open" }.to_owned(),
-        transport: if locked { "TLS" } else { "Plaintext" }.to_owned(),
-        enforcement: locked.then(|| "Enforce".to_owned()),
+        protocol: door.map(|_| protocol),
+        locks: door.map_or_else(|| "open".to_owned(), ToString::to_string),
+        transport: format!("{:?}", door.map_or(Transport::Plaintext, |door| door.transport)),
+        enforcement: door.map(|door| format!("{:?}", door.enforcement)),
         services: plan.services.iter().take(limits::SERVICES).cloned().collect(),
     }
 }
@@ -179,6 +179,7 @@ fn gateway(
             not_after: Time(key.current.facts.not_after),
             renewal_time: Time(whole_seconds(leaves::renewal_time(&key.current.facts))),
         }),
+        credentials: None,
     }
 }
 

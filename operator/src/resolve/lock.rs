@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Service;
 use postern_config::layout;
-use postern_config::policy::{Policy, PortRef, Protocol};
+use postern_config::policy::{Policy, PortRef, Transport};
 use postern_crds::backend_trust::UpdateStrategyType;
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
 use crate::injection::shape::Admitted;
 use crate::inputs::Inputs;
 use crate::plan::{
-    AdmissionPlan, BundlePlan, LockPlan, LockState, Plan, PodsPlan, PortPlan, Refusal, Removals, RoutePlan,
+    AdmissionPlan, BundlePlan, Door, LockPlan, LockState, Plan, PodsPlan, PortAccess, PortPlan, Refusal,
+    Removals, RoutePlan,
 };
 use crate::resolve::leaves::{self, Clock, Published};
 use crate::resolve::policy;
 use crate::resolve::ports::{self, LockPorts, PodPorts};
-use crate::resolve::protocol::{self, Hint};
 use crate::resolve::routes::{self, Site, earliest};
 use crate::resolve::selectors::Selector;
 use crate::resolve::territory::Territory;
@@ -32,7 +32,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let pod_ports = PodPorts::new(own());
     let services: Vec<&Service> = inputs.services.iter().map(AsRef::as_ref).collect();
     let leading: Vec<&Service> = backend::leading_to(&services, &territory).collect();
-    let lock_ports = ports::judge(trust, &pod_ports, &leading);
+    let lock_ports = ports::judge(trust, &pod_ports, &leading, &settings.floor);
     let (further_names, name_refusals) = names::further_names(settings, trust);
     let revoked = revoked::revoked(trust);
     let clock = Clock::of_lock(inputs.now, settings.lifetimes, trust.spec.rotation.as_ref(), &revoked);
@@ -84,7 +84,12 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         generation: trust.metadata.generation.unwrap_or_default(),
         refusals,
         closed,
-        locks_label: locks_label(&ports, &open_udp, trust.spec.trusted_workload == Some(true)),
+        locks_label: locks_label(
+            &lock_ports.default,
+            &ports,
+            &open_udp,
+            trust.spec.trusted_workload == Some(true),
+        ),
         ports,
         open_udp,
         admission: objections.armable.then(|| admission(inputs, trust, &territory)),
@@ -263,41 +268,43 @@ fn admission(inputs: &Inputs, trust: &BackendTrust, territory: &Territory) -> Ad
 
 fn port_plans(lock_ports: &LockPorts, routes: &[RoutePlan], pods: &PodPorts) -> Vec<PortPlan> {
     let mut plans: BTreeMap<PortRef, PortPlan> = BTreeMap::new();
-    let plan = |port: &PortRef, protocol, open| PortPlan {
+    let plan = |port: &PortRef, protocol, access| PortPlan {
         port: port.clone(),
         numbers: pods.numbers(port),
         protocol,
-        open,
+        access,
         services: BTreeSet::new(),
     };
     for entry in &lock_ports.entries {
-        let protocol = match (&entry.open, entry.protocol, &entry.port) {
-            (Some(_), ..) => Protocol::TCP,
-            (None, Some(protocol), _) => protocol,
-            (None, None, PortRef::Name(name)) => match protocol::hint(None, Some(name)) {
-                Hint::Protocol(protocol) => protocol,
-                Hint::None | Hint::Unsupported(_) => Protocol::HTTP,
-            },
-            (None, None, PortRef::Number(_)) => Protocol::HTTP,
-        };
-        plans.insert(entry.port.clone(), plan(&entry.port, protocol, entry.open.clone()));
+        let port = plan(&entry.port, entry.assumed_protocol(), entry.access.clone());
+        plans.insert(entry.port.clone(), port);
     }
     for route in routes.iter().filter(|route| route.attached()) {
         let Some(backend) = &route.backend else { continue };
-        let entry =
-            plans.entry(backend.port.clone()).or_insert_with(|| plan(&backend.port, backend.protocol, None));
+        let unlisted = || plan(&backend.port, backend.protocol, PortAccess::Locked(backend.door.clone()));
+        let entry = plans.entry(backend.port.clone()).or_insert_with(unlisted);
         entry.services.insert(route.backend_label.clone());
         // An entry that names no protocol takes the one that its routes agreed on.
-        if entry.open.is_none() {
+        if !entry.access.is_open() {
             entry.protocol = backend.protocol;
         }
     }
     plans.into_values().collect()
 }
 
-fn locks_label(ports: &[PortPlan], open_udp: &BTreeSet<u16>, trusted: bool) -> String {
-    let open = ports.iter().filter(|port| port.open.is_some()).count() + open_udp.len();
+/// The lock's own door first, then those of single ports that differ, then what weakens them.
+fn locks_label(default: &Door, ports: &[PortPlan], open_udp: &BTreeSet<u16>, trusted: bool) -> String {
+    let doors = || std::iter::once(default).chain(ports.iter().filter_map(|port| port.access.door()));
+    let mut labels: Vec<String> = Vec::new();
+    for label in doors().map(ToString::to_string) {
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    let plaintext =
+        if doors().any(|door| door.transport == Transport::Plaintext) { " plaintext" } else { "" };
+    let open = ports.iter().filter(|port| port.access.is_open()).count() + open_udp.len();
     let open = if open == 0 { String::new() } else { format!(" +{open} open") };
     let trusted = if trusted { ", trusted workload" } else { "" };
-    format!("mTLS{open}{trusted}")
+    format!("{}{plaintext}{open}{trusted}", labels.join(", "))
 }

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod conditions;
+pub mod doors;
 pub mod gateways;
 pub mod hostnames;
 pub mod keys;

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_config::policy::{
-    Access, Authority, AuthorityKind, Caller, CertificateMatch, Enforcement, ForwardedCertificate, Policy,
-    Port, Route, Transport,
+    Authority, AuthorityKind, Caller, CertificateMatch, ForwardedCertificate, Policy, Port, Route,
 };
 
 use crate::inputs::{Authorities, KeyId};
@@ -39,16 +38,13 @@ pub fn policy(namespace: &str, roots: &Authorities, ports: &[PortPlan], routes: 
 }
 
 fn port(plan: &PortPlan) -> Port {
-    let access = match &plan.open {
-        Some(reason) => Access::Open { reason: reason.clone(), paths: Vec::new() },
-        None => Access::mutual_tls(),
-    };
+    let door = plan.access.door();
     Port {
         port: plan.port.clone(),
         protocol: plan.protocol,
-        access,
-        transport: Transport::default(),
-        enforcement: Enforcement::default(),
+        access: plan.access.policy(),
+        transport: door.map(|door| door.transport).unwrap_or_default(),
+        enforcement: door.map(|door| door.enforcement).unwrap_or_default(),
     }
 }
 

@@ -11,7 +11,10 @@ use postern_crds::{BackendTrust, ConditionType, Reason};
 
 use crate::injection::shape::Shape;
 use crate::inputs::{PodFacts, Transport};
-use crate::plan::Refusal;
+use crate::plan::{Door, OpenPlan, PortAccess, Refusal};
+use crate::resolve::doors;
+use crate::resolve::protocol::{self, Hint};
+use crate::settings::Floor;
 
 #[cfg(test)]
 mod tests;
@@ -132,13 +135,30 @@ pub struct LockPort {
     pub port: PortRef,
     /// What the lock's author says it speaks.
     pub protocol: Option<Protocol>,
-    /// Why it is open, if it is.
-    pub open: Option<String>,
+    /// What it is guarded by.
+    pub access: PortAccess,
+}
+
+impl LockPort {
+    /// What it speaks as far as the lock alone can tell: said outright, by its name, or HTTP.
+    pub fn assumed_protocol(&self) -> Protocol {
+        match (&self.access, self.protocol, &self.port) {
+            (PortAccess::Open(_), ..) => Protocol::TCP,
+            (PortAccess::Locked(_), Some(protocol), _) => protocol,
+            (PortAccess::Locked(_), None, PortRef::Name(name)) => match protocol::hint(None, Some(name)) {
+                Hint::Protocol(protocol) => protocol,
+                Hint::None | Hint::Unsupported(_) => Protocol::HTTP,
+            },
+            (PortAccess::Locked(_), None, PortRef::Number(_)) => Protocol::HTTP,
+        }
+    }
 }
 
 /// `spec.ports`, judged.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LockPorts {
+    /// The door of every port that is not listed.
+    pub default: Door,
     /// Those that make sense.
     pub entries: Vec<LockPort>,
     /// Those that don't; they stay closed.
@@ -149,7 +169,7 @@ pub struct LockPorts {
 
 /// Judges `spec.ports`, but for UDP ports, of which there is nothing to judge ([`open_udp`]). `services` are those that
 /// lead to the lock's pods, for hints.
-pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service]) -> LockPorts {
+pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service], floor: &Floor) -> LockPorts {
     let entries: Vec<LockPort> = trust
         .spec
         .ports
@@ -162,17 +182,33 @@ pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service]) -> Lo
                 Some(Declared::TCP) => Some(Protocol::TCP),
                 Some(Declared::UDP) => return None,
             };
-            let open = port.open.as_ref().map(|open| open.reason.clone());
-            Some(LockPort { port: port_ref(&port.port), protocol, open })
+            let access = match &port.open {
+                Some(open) => {
+                    PortAccess::Open(OpenPlan { reason: open.reason.clone(), paths: open.paths.clone() })
+                }
+                None => PortAccess::Locked(doors::door(trust, Some(port))),
+            };
+            Some(LockPort { port: port_ref(&port.port), protocol, access })
         })
         .collect();
-    let mut judged = LockPorts::default();
+    let default = doors::door(trust, None);
+    let objection = doors::objection(&default, "every port that ports doesn't list", Protocol::HTTP, floor);
+    let mut judged = LockPorts {
+        default,
+        entries: Vec::new(),
+        refused: Vec::new(),
+        refusals: objection.into_iter().collect(),
+    };
     for (at, entry) in entries.iter().enumerate() {
         let others = || entries.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
         let twin = |sameness| others().find(|other| pods.compare(&entry.port, &other.port) == sameness);
         let refusal = reserved(&entry.port, pods)
             .or_else(|| twin(Sameness::Same).map(|twin| duplicate(entry, twin, pods)))
-            .or_else(|| missing(&entry.port, pods, services));
+            .or_else(|| missing(&entry.port, pods, services))
+            .or_else(|| {
+                let place = format!("port {}", show(&entry.port));
+                doors::objection(entry.access.door()?, &place, entry.assumed_protocol(), floor)
+            });
         if let Some(refusal) = refusal {
             judged.refused.push(entry.port.clone());
             judged.refusals.push(refusal);

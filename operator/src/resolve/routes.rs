@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use postern_config::policy::{PortRef, Protocol};
+use postern_crds::locks::Accepted;
 use postern_crds::{ApiRoute, ConditionType, Reason, limits};
 
 use k8s_openapi::api::core::v1::Service;
@@ -10,6 +11,7 @@ use k8s_openapi::api::core::v1::Service;
 use crate::inputs::Inputs;
 use crate::plan::{BackendPlan, Refusal, RoutePlan};
 use crate::resolve::backend::{self, Target};
+use crate::resolve::doors;
 use crate::resolve::keys;
 use crate::resolve::leaves::{Clock, Published};
 use crate::resolve::names;
@@ -71,6 +73,7 @@ fn plan(
 ) -> RoutePlan {
     let (rules, mut refusals) = rules::resolve(route);
     refusals.extend(too_long("ApiRoute", name(route)));
+    refusals.extend(not_accepted(site, route));
     let (backend, reservations) = match backend(site, route, claims) {
         Ok((backend, reservations)) => (Some(backend), reservations),
         Err(refusal) => {
@@ -118,6 +121,20 @@ pub fn too_long(kind: &str, name: &str) -> Option<Refusal> {
     })
 }
 
+/// Refuses callers of a kind that the lock doesn't accept.
+fn not_accepted(site: &Site<'_>, route: &ApiRoute) -> Option<Refusal> {
+    let accepts = &site.inputs.trust.as_ref()?.spec.accepts;
+    let refused =
+        !accepts.is_empty() && !accepts.contains(&Accepted::Gateways) && !route.spec.gateways.is_empty();
+    refused.then(|| {
+        let trust = &site.inputs.key.name;
+        let message = format!(
+            "BackendTrust {trust} accepts no gateways: ask its owner to add Gateways to accepts, or leave gateways out"
+        );
+        accepted(Reason::NotAcceptedByTrust, message)
+    })
+}
+
 /// A route's `metadata.name`.
 pub fn name(route: &ApiRoute) -> &str {
     route.metadata.name.as_deref().unwrap_or_default()
@@ -151,6 +168,13 @@ fn backend(
             ),
         ));
     }
+    let listed = site.lock_ports.entries.iter().find(|entry| entry.port == port);
+    let door = listed.and_then(|entry| entry.access.door()).unwrap_or(&site.lock_ports.default).clone();
+    if let Some(refusal) =
+        doors::objection(&door, &format!("port {}", show(&port)), protocol, &settings.floor)
+    {
+        return Err(refusal);
+    }
     let certified = names::service_names(settings, &inputs.key.namespace, &reference.name);
     let server_name = match &route.spec.backend_tls {
         None => certified[0].clone(),
@@ -179,6 +203,7 @@ fn backend(
         container_port: pod_ports.number(&port),
         port,
         protocol,
+        door,
     };
     Ok((plan, target.reservation.into_iter().chain(ambiguity).collect()))
 }
@@ -204,7 +229,7 @@ fn canonical(
         ));
     }
     let entries = site.lock_ports.entries.iter();
-    let listed = entries.map(|entry| (&entry.port, format!("BackendTrust {trust}"), entry.open.is_some()));
+    let listed = entries.map(|entry| (&entry.port, format!("BackendTrust {trust}"), entry.access.is_open()));
     let claimed = claims.iter().map(|claim| (&claim.port, format!("ApiRoute {}", claim.route), false));
     let mut reservation = None;
     for (port, owner, open) in listed.chain(claimed) {

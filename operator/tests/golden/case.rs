@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_crds::{ApiRoute, BackendTrust};
+use postern_operator::settings::Floor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -31,6 +32,9 @@ pub(crate) struct Setting {
     #[serde(default)]
     pub(crate) foreign: Vec<String>,
     pub(crate) armed_since: Option<Timestamp>,
+    /// What the administrator demands.
+    #[serde(default)]
+    pub(crate) floor: Floor,
     /// Print the objects too, not only conditions and policy.
     #[serde(default)]
     pub(crate) objects: bool,

@@ -79,6 +79,7 @@ impl World {
             images: Images { current: "postern-sidecar:1".to_owned(), previous: None },
             verify_keys: vec![signer.verify_key()],
             lifetimes: Lifetimes::default(),
+            floor: case.setting.floor.clone(),
         };
         assert_eq!(settings.problems(), Vec::<String>::new());
         Self {
