@@ -3,6 +3,7 @@
 //! Each authority has a root store of its own, so an identity is always bound to who vouches for it. What is
 //! refused here ends as a TLS alert; the reason in words is for the log.
 
+pub mod matcher;
 mod presented;
 mod refusal;
 

@@ -8,9 +8,11 @@
 //! * [`signed`]: the signature that both carry.
 //! * [`loaded`]: the sidecar's answer to "which configuration have you loaded?".
 //! * [`verifier`] and [`htpasswd`]: what passwords are checked by.
+//! * [`dn`]: distinguished names as text.
 //! * [`standalone`]: the file behind `postern-sidecar --config FILE`.
 
 pub mod bundle;
+pub mod dn;
 pub mod htpasswd;
 pub mod layout;
 pub mod loaded;
