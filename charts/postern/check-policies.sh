@@ -155,6 +155,16 @@ for kind in backendtrusts apiroutes; do
   may "the operator writes the status of $kind" operator auth can-i -n "$ns" patch "$kind.postern.dev" --subresource=status
 done
 maynot 'the operator changes a lock' "$rbac" patch operator backendtrust/orders '{"spec":{"ports":[{"port":1,"protocol":"TCP"}]}}'
+annotate() { kubectl annotate -n "$ns" --overwrite backendtrust/orders "$1" >/dev/null; }
+locked='postern.dev/unlock=true, then delete it again'
+maynot 'somebody deletes a lock' "$locked" somebody delete -n "$ns" backendtrust/orders --dry-run=server
+maynot 'somebody deletes it among others' "$locked" somebody delete -n "$ns" backendtrusts --all --dry-run=server
+annotate postern.dev/unlock=yes
+maynot 'somebody deletes a lock with another annotation' "$locked" somebody delete -n "$ns" backendtrust/orders --dry-run=server
+may 'a namespace is deleted with its locks' namespaces delete -n "$ns" backendtrust/orders --dry-run=server
+may 'a lock goes with its owner' collector delete -n "$ns" backendtrust/orders --dry-run=server
+annotate postern.dev/unlock=true
+may 'somebody deletes an unlocked lock' somebody delete -n "$ns" backendtrust/orders --dry-run=server
 may 'the operator writes a Lease' create operator "$release" '{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: check}}' --dry-run=server
 maynot 'the operator takes a Lease of somebody else' "$rbac" operator patch -n "$release" lease/other --type=merge -p '{}' --dry-run=server
 may 'the operator renews its webhook certificate' operator auth can-i -n "$release" update secrets/postern-webhook-tls

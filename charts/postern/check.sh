@@ -50,6 +50,7 @@ refuse '/gateways/0/hostnames/shop/0' '{gateways: [{name: edge, flavour: NGINX, 
 refuse 'declared twice' '{gateways: [{name: edge, flavour: NGINX}, {name: edge, flavour: NGINX}]}'
 refuse '/sidecar/resources' '{sidecar: {resources: {limits: null}}}'
 refuse '/replicas' '{replicas: 0}'
+refuse '/networkPolicy/apiServerPorts' '{networkPolicy: {enabled: true, apiServerPorts: []}}'
 refuse '/logLevel' '{logLevel: trace}'
 refuse '/certificates/lifetime' '{certificates: {lifetime: 30d}}'
 refuse '/trustDomain' '{trustDomain: "spiffe://example.org"}'

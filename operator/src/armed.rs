@@ -2,7 +2,7 @@
 //!
 //! That the policy and its binding exist proves nothing: a new binding takes up to a second until it refuses.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Proofs {
         }
         let pods = Api::<Pod>::namespaced(client.clone(), &key.namespace);
         let params = PostParams { dry_run: true, ..PostParams::default() };
-        let answer = pods.create(&params, &unguarded_pod(plan, image)).await;
+        let answer = pods.create(&params, &unguarded_pod(&plan.probe_labels, image)).await;
         let armed = judge(answer.map(drop), key, plan);
         if armed == Armed::Yes {
             self.lock().insert(key.clone(), (plan.clone(), Instant::now()));
@@ -68,10 +68,10 @@ impl Proofs {
     }
 }
 
-/// A pod that the lock selects and that nothing but the lock's policy refuses: it keeps the *restricted*
+/// A pod that a lock selects by these labels and that nothing but the lock's policy refuses: it keeps the *restricted*
 /// standard. It states no resources, since limits of the namespace fill them in, and quotas are looked at after
 /// the policies.
-fn unguarded_pod(plan: &AdmissionPlan, image: &str) -> Pod {
+pub(crate) fn unguarded_pod(labels: &BTreeMap<String, String>, image: &str) -> Pod {
     let container = Container {
         name: "unguarded".to_owned(),
         image: Some(image.to_owned()),
@@ -86,7 +86,7 @@ fn unguarded_pod(plan: &AdmissionPlan, image: &str) -> Pod {
     Pod {
         metadata: ObjectMeta {
             generate_name: Some("postern-armed-".to_owned()),
-            labels: Some(plan.probe_labels.clone()),
+            labels: Some(labels.clone()),
             ..ObjectMeta::default()
         },
         spec: Some(PodSpec {
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_has_an_image_that_may_run_here() {
-        let pod = unguarded_pod(&plan(&[]), "registry.test/sidecar:1").spec.unwrap();
+        let pod = unguarded_pod(&plan(&[]).probe_labels, "registry.test/sidecar:1").spec.unwrap();
         assert_eq!(pod.containers[0].image.as_deref(), Some("registry.test/sidecar:1"));
         assert_eq!(pod.init_containers, None);
     }

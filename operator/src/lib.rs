@@ -8,6 +8,7 @@ pub mod app;
 pub mod apply;
 pub mod armed;
 pub mod bootstrap;
+pub mod check;
 pub mod config;
 pub mod gather;
 pub mod health;

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use postern_operator::app::{App, Options};
+use postern_operator::check;
 use postern_operator::config::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,11 @@ use tracing_subscriber::EnvFilter;
 /// It reaches the cluster as its pod's service account or, outside of a pod, by KUBECONFIG. Several replicas may
 /// run: all answer admission requests, one of them writes.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, subcommand_negates_reqs = true)]
 struct Arguments {
     /// The configuration, YAML. The chart writes it from its values.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, or directives as `info,kube=warn`.
     #[arg(long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
     log_level: String,
@@ -33,6 +34,20 @@ struct Arguments {
     /// Where /metrics is served.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     metrics_address: SocketAddr,
+    #[command(subcommand)]
+    check: Option<Check>,
+}
+
+#[derive(Subcommand)]
+enum Check {
+    /// Fails while a BackendTrust exists; the chart asks before it is uninstalled.
+    CheckUninstall,
+    /// Fails unless the webhook answers and armed locks refuse an unguarded pod; `helm test` asks.
+    CheckInstall {
+        /// The operator's namespace.
+        #[arg(long, value_name = "NAME")]
+        namespace: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -57,13 +72,23 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("another crypto provider is installed already"))?;
     let filter = EnvFilter::builder().parse(&arguments.log_level)?;
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
-    let config = Config::load(&arguments.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if let Some(asked) = arguments.check {
+        return runtime.block_on(async {
+            let client = kube::Client::try_default().await?;
+            match asked {
+                Check::CheckUninstall => check::uninstall(&client).await?,
+                Check::CheckInstall { namespace } => check::install(&client, &namespace).await?,
+            }
+            Ok(())
+        });
+    }
+    let config = Config::load(&arguments.config.unwrap_or_default())?;
     let options = Options {
         identity: arguments.identity,
         health: arguments.health_address,
         metrics: arguments.metrics_address,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         let app = App::bind(config, options).await?;

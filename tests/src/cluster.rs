@@ -115,6 +115,14 @@ impl Cluster {
         self.try_delete(like).await.unwrap_or_else(|error| panic!("{error}\nthe object: {like:#}"));
     }
 
+    /// Deletes a lock, with the annotation that this asks for.
+    pub async fn unlock(&self, trust: &Value) {
+        let mut unlocked = trust.clone();
+        unlocked["metadata"]["annotations"] = json!({"postern.dev/unlock": "true"});
+        self.apply(&unlocked).await;
+        self.delete(trust).await;
+    }
+
     /// The same where it may be refused.
     ///
     /// # Errors

@@ -128,7 +128,8 @@ pub async fn rolled_out(cluster: &Cluster) {
         let status = deployment.status.clone().unwrap_or_default();
         let api: Api<Pod> = cluster.api(NAMESPACE);
         // With those that are still ending: they answer until they are gone.
-        let pods = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
+        let operators = ListParams::default().labels("app.kubernetes.io/component=operator");
+        let pods = api.list(&operators).await.map_err(|error| error.to_string())?.items;
         let settled = status.observed_generation == deployment.metadata.generation
             && status.updated_replicas.unwrap_or(0) == wanted
             && status.available_replicas.unwrap_or(0) == wanted

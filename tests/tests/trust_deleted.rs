@@ -21,7 +21,7 @@ fn opens_nothing_that_runs() {
         let mut meant = trust.clone();
         meant["metadata"]["annotations"] = json!({"postern.dev/unlock": "true"});
         test.cluster.apply(&meant).await;
-        test.cluster.delete(&trust).await;
+        test.cluster.unlock(&trust).await;
         test.cluster.gone(&trust).await;
         lock::route_says(&test.cluster, &test.namespace, NAME, ("ResolvedRefs", "False", "RefNotFound"))
             .await;
