@@ -58,6 +58,8 @@ pub struct Connection {
     pub last_byte: Cell<u64>,
     /// Coarse time at which a request's head began to arrive.
     pub head_since: Cell<Option<u64>>,
+    /// Whether a part of a request's head has come and the rest has not.
+    pub within_head: Cell<bool>,
     /// Coarse time at which it was seen to be finishing.
     pub finishing_since: Cell<Option<u64>>,
     /// Bytes from the caller.
@@ -217,6 +219,7 @@ impl Connection {
             in_flight: Cell::new(0),
             last_byte: Cell::new(0),
             head_since: Cell::new(None),
+            within_head: Cell::new(false),
             finishing_since: Cell::new(None),
             received: Cell::new(0),
             sent: Cell::new(0),

@@ -11,6 +11,8 @@ pub struct Limits {
     pub header: Duration,
     /// Size of a request's head.
     pub header_bytes: u32,
+    /// Size of a request's target: path and query, and what stands before them.
+    pub target_bytes: usize,
     /// Number of a request's headers.
     pub header_count: usize,
     /// Connections at one time, of all kinds.
@@ -53,6 +55,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             header_bytes: 64 << 10,
+            target_bytes: 16 << 10,
             header_count: 100,
             connections: 4096,
             unproven: 1024,

@@ -14,7 +14,7 @@ use rustls_pki_types::UnixTime;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::authorize::{self, Denial};
+use crate::authorize::{self, Code, Denial};
 use crate::connection::{self, Connection, Inbound, Registered};
 use crate::forward::Pool;
 use crate::generation::Generation;
@@ -249,8 +249,13 @@ impl Worker {
             let quiet = now.saturating_sub(connection.last_byte.get());
             let is_busy = connection.in_flight.get() > 0;
             let is_stuck = connection.is_stuck_finishing(now, header);
-            if connection.head_since.get().is_some_and(|since| now.saturating_sub(since) > header)
-                || quiet > idle.saturating_add(STALL_GRACE)
+            if connection.within_head.get() && !is_busy && connection.head_since.get().is_none() {
+                // It began to come while an earlier request was being answered.
+                connection.head_since.set(Some(now));
+            }
+            if connection.head_since.get().is_some_and(|since| now.saturating_sub(since) > header) {
+                self.give_up_on_head(connection);
+            } else if quiet > idle.saturating_add(STALL_GRACE)
                 || is_stuck
                 || (connection.kind == Kind::Tcp && connection.is_expired(wall))
             {
@@ -265,6 +270,16 @@ impl Worker {
         self.clock.set(self.started.elapsed().as_secs());
         self.wall.set(i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX));
         self.clock.get()
+    }
+
+    fn give_up_on_head(&self, connection: &Connection) {
+        if connection.signal.order() < Order::Stop {
+            let reason = format!("no whole head came within {} s", self.limits().header.as_secs());
+            let (peer, port) = (connection.peer, connection.target.port);
+            let denial = Denial::new(Code::HeadTimeout, reason);
+            self.refuse(&denial, peer, port, connection.party(), Asked::default());
+            connection.signal.give(Order::Stop);
+        }
     }
 
     /// Until no new callers are wanted.

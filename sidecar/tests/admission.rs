@@ -1,7 +1,4 @@
 //! Who gets in, who doesn't, and what the log says of it. Every refusal leaves the application untouched.
-//!
-//! Some heads are refused by the HTTP engine itself, of which the log says nothing, and some it settles:
-//! [`what_the_engine_decides_by_itself`].
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -225,45 +222,6 @@ async fn requests_outside_the_rules_are_denied() {
     assert_eq!(status, 400, "{body}");
     assert!(body.contains("InvalidHost"), "{body}");
     assert_eq!(house.http.hits(), 0);
-}
-
-/// Nobody may rely on a problem document or a log line for the first, nor on a refusal for the second.
-#[tokio::test]
-async fn what_the_engine_decides_by_itself() {
-    let house = Ports::build().await;
-    let client = house.client(Some(&house.gateway));
-    let before = house.sidecar.lines().len();
-    for head in [
-        "POST /orders HTTP/1.1\r\nhost: a.example.com\r\nx-a: 1\r\n 2\r\n\r\n",
-        "POST /orders HTTP/1.1\r\nhost: a.example.com\r\nx-a : 1\r\n\r\n",
-        "POST /orders HTTP/1.1\r\nhost: a.example.com\r\nx-a: 1\0\r\n\r\n",
-        "POST /orders HTTP/1.1\r\nhost: a.example.com\r\nx-a: 1\r2\r\n\r\n",
-        "POST /orders HTTP/1.1\r\nhost: a.example.com\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-        "POST /orders HTTP/1.1\r\nhost: a.example.com\r\ncontent-length: +1\r\n\r\n",
-        "POST /orders HTTP/1.1\r\nhost: a.example.com\r\ntransfer-encoding: gzip\r\n\r\n",
-        "POST /orders HTTP/1.0\r\nhost: a.example.com\r\ntransfer-encoding: chunked\r\n\r\n",
-    ] {
-        assert_eq!(client.attempt(head.as_bytes()).await, Attempt::Answered(400, String::new()), "{head}");
-    }
-    assert_eq!((house.http.hits(), house.sidecar.lines().len()), (0, before));
-
-    let chunks = "2\r\nab\r\n0\r\n\r\n";
-    for (target, lines, body) in [
-        ("/orders", "content-length: 9\r\ntransfer-encoding: chunked\r\n", chunks),
-        ("/orders", "transfer-encoding: chunked\r\ncontent-length: 9\r\n", chunks),
-        ("/orders", "content-length: 2\r\ncontent-length: 2\r\n", "ab"),
-        ("/orders", "x-a: 1\ncontent-length: 2\n", "ab"),
-        ("/orders#/admin", "content-length: 2\r\n", "ab"),
-    ] {
-        let head =
-            format!("POST {target} HTTP/1.1\r\nhost: a.example.com\r\nconnection: close\r\n{lines}\r\n");
-        let attempt = client.attempt(format!("{head}{body}").as_bytes()).await;
-        let Attempt::Answered(200, seen) = &attempt else { panic!("{head}: {attempt:?}") };
-        let seen: Value = serde_json::from_str(seen).unwrap();
-        assert_eq!((&seen["target"], &seen["body"]), (&"/orders".into(), &"ab".into()), "{head}");
-        let framings = [header(&seen, "content-length"), header(&seen, "transfer-encoding")].concat();
-        assert_eq!(framings.len(), 1, "{head}: {framings:?}");
-    }
 }
 
 #[tokio::test]

@@ -147,8 +147,19 @@ codes! {
     AmbiguousPath 400 "send a path without encoded slashes, backslashes, control characters or percent signs";
     /// Not exactly one host, not a valid one, or `:authority` and Host differ.
     InvalidHost 400 "send exactly one valid Host, equal to :authority where both are sent";
-    /// The message's framing contradicts itself.
-    InvalidFraming 400 "send either Content-Length or Transfer-Encoding: chunked, once";
+    /// The message's framing contradicts itself, or its body is not framed as its head says.
+    InvalidFraming 400 "send either Content-Length or Transfer-Encoding: chunked, once, and a body framed so";
+    /// The head's or the trailers' bytes are not those of HTTP/1.1: a bare CR or LF, a folded line, a space before
+    /// a colon, NUL, another control character.
+    MalformedHead 400 "send heads as RFC 9112 has them: CRLF line ends, no folding, no control characters";
+    /// The request line names another version than HTTP/1.1 or HTTP/1.0.
+    VersionNotSupported 505 "send HTTP/1.1, or negotiate h2 in the TLS handshake";
+    /// The request's target is longer than allowed.
+    TargetTooLong 414 "send a shorter path and query";
+    /// The request's head, or its trailers, are larger than allowed.
+    HeadTooLarge 431 "send smaller headers";
+    /// A request's head did not come in time.
+    HeadTimeout 408 "look at the network between caller and pod, and at what the caller waits for";
     /// More headers than allowed.
     TooManyHeaders 431 "send fewer headers";
     /// The CONNECT method.

@@ -11,6 +11,7 @@ use super::body::{Answer, InFlight, Outbound};
 use super::headers::{self, Identity};
 use super::pool::{Key, Lease};
 use super::problem::{self, Wanted};
+use super::wire::Turns;
 use super::{framing, upstream};
 use crate::authorize::path::Path;
 use crate::authorize::{self, Ask, Code, Denial, Permit, authorize};
@@ -26,6 +27,7 @@ pub(super) struct Session {
     pub(super) connection: Rc<Connection>,
     pub(super) identity: Identity,
     pub(super) pool_key: Key,
+    pub(super) turns: Rc<Turns>,
 }
 
 /// A permitted request's answer.
@@ -35,16 +37,28 @@ struct Forwarded {
 }
 
 /// Answers one request.
-pub(super) async fn answer(session: Rc<Session>, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn answer(session: Rc<Session>, mut request: Request<Incoming>) -> Response<Answer> {
     let mut in_flight = InFlight::start(&session.connection);
+    let turn = session.turns.begin();
+    let wanted = Wanted::by(&request);
+    if let Some(refused) = turn.refused() {
+        refused.describe(&mut request);
+    }
     let request_id = headers::request_id(request.headers());
     let record = Record::start(&session.worker, &session.connection, &request, &request_id);
     in_flight.observe(&record);
-    let wanted = Wanted::by(&request);
 
-    let outcome = forward(&session, request, &request_id, &record).await;
+    let outcome = match turn.refused() {
+        Some(refused) => Err(refused.denial),
+        None => forward(&session, request, &request_id, &record).await,
+    };
+    // What was found wrong with the body since is what broke the rest.
+    let outcome = turn.refused().map_or(outcome, |refused| Err(refused.denial));
     let response = match outcome {
         Ok(Forwarded { response, lease }) => {
+            if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+                turn.tunnel();
+            }
             let (mut parts, body) = response.into_parts();
             parts.version = Version::HTTP_11;
             headers::to_caller(&mut parts.headers);
@@ -71,7 +85,7 @@ async fn forward(
     let worker = &session.worker;
     let (parts, body) = request.into_parts();
     let Parts { method, uri, version, headers: mut fields, .. } = parts;
-    framing::check(&method, version, &fields, worker.limits().header_count)?;
+    framing::check(&method, &uri, version, &fields, &worker.limits())?;
 
     let host_field = fields.get(http::header::HOST).cloned();
     let host = framing::host(&uri, &fields)?;

@@ -1,36 +1,42 @@
-//! What a request's head must be before anything in it is believed (RFC 9112 sections 3.2, 6.1, 6.3).
+//! What a request's head must be before anything in it is believed, whichever version it came in (RFC 9110,
+//! RFC 9112 section 6, RFC 9113 section 8).
 //!
-//! The engine reads the bytes first, so this is the second of two looks, and some heads never come to it:
-//!
-//! - Refused by the engine, with 400 (or 431, if too large), an empty body and the end of the connection, but
-//!   without a problem document, a line in the log or a count: a folded line, a space before a colon, NUL or a
-//!   bare CR in a value, lengths that differ or are no number, Transfer-Encoding in HTTP/1.0, or one whose last
-//!   coding is not `chunked`. In HTTP/2 a length that is no number, or a header of the connection,
-//!   resets the stream.
-//! - Settled by the engine and then let in: beside `Transfer-Encoding: chunked` every Content-Length is dropped;
-//!   equal lengths become one; a bare LF ends a line; a fragment is cut off the target. What is passed on is
-//!   written anew, in one framing and with the path that was judged, so the application can't read it otherwise.
-//!   A proxy before the sidecar that reads the same bytes otherwise is not protected by this.
-//!
-//! Nothing below may therefore be relied on to tell of these.
+//! HTTP/1.1 has been judged by its bytes before the engine read it ([`super::wire`]); here it is looked at again, as
+//! the engine understood it. HTTP/2 is judged here first. What its engine refuses by itself it answers by resetting
+//! the stream: a length that is no number or not the body's, a header of the connection, an upper-case name, a
+//! pseudo-header that is missing, doubled or late, a control character in a value. A fragment in `:path` it cuts off:
+//! neither the policy nor the application gets to see it.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, Method, Uri, Version};
 
+use super::headers::is_spelling_of;
+use super::wire;
 use crate::authorize::host::Host;
 use crate::authorize::{Code, Denial};
+use crate::limits::Limits;
+
+/// What each field counts beyond its bytes.
+const FIELD_OVERHEAD: usize = 32;
 
 /// Refuses what the engine lets through although it could be read in two ways.
 pub(super) fn check(
     method: &Method,
+    uri: &Uri,
     version: Version,
     headers: &HeaderMap,
-    max_headers: usize,
+    limits: &Limits,
 ) -> Result<(), Denial> {
     let framing = |what: &'static str| Err(Denial::new(Code::InvalidFraming, what));
-    if headers.len() > max_headers {
-        let reason = format!("{} headers where {max_headers} are allowed", headers.len());
+    if headers.len() > limits.header_count {
+        let reason = format!("{} headers where {} are allowed", headers.len(), limits.header_count);
         return Err(Denial::new(Code::TooManyHeaders, reason));
+    }
+    if version == Version::HTTP_2 {
+        sizes(uri, headers, limits)?;
+    }
+    if headers.keys().any(shadows_framing) {
+        return framing("a header is spelt like one of the framing's, with an underscore");
     }
     if *method == Method::CONNECT {
         return Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel"));
@@ -57,6 +63,25 @@ pub(super) fn check(
         return framing("Content-Length is not given exactly once, as a number");
     }
     Ok(())
+}
+
+/// HTTP/1.1 was measured by the byte; this is what HTTP/2's fields count (RFC 9113 section 6.5.2).
+fn sizes(uri: &Uri, headers: &HeaderMap, limits: &Limits) -> Result<(), Denial> {
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limits.target_bytes {
+        return Err(wire::too_long(target, limits.target_bytes));
+    }
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+    let size = fields.sum::<usize>() + target;
+    let limit = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
+    if size > limit { Err(wire::too_large(limit)) } else { Ok(()) }
+}
+
+/// Whether a server that takes `_` for `-`, as CGI's names make it, would take it for a length or a coding.
+fn shadows_framing(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.contains('_')
+        && [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|framing| is_spelling_of(name, framing.as_str()))
 }
 
 fn names_upgrade(headers: &HeaderMap) -> bool {
@@ -88,7 +113,7 @@ pub(super) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Host<'a>,
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
@@ -97,6 +122,25 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
+    }
+
+    fn limits() -> Limits {
+        Limits { header_count: 2, header_bytes: 300, target_bytes: 20, ..Limits::default() }
+    }
+
+    #[test]
+    fn http2_heads_have_a_size() {
+        let large = HeaderValue::from_bytes(&[b'x'; 250]).unwrap();
+        let (name, path) = (HeaderName::from_static("x"), "/".repeat(21));
+        for (target, value, expected) in [
+            ("/", HeaderValue::from_static("1"), None),
+            (path.as_str(), HeaderValue::from_static("1"), Some(Code::TargetTooLong)),
+            ("/aaaaaaaaaaaaaaaaaaa", large, Some(Code::HeadTooLarge)),
+        ] {
+            let (uri, headers) = (target.parse().unwrap(), HeaderMap::from_iter([(name.clone(), value)]));
+            let result = check(&Method::GET, &uri, Version::HTTP_2, &headers, &limits());
+            assert_eq!(result.map_err(|denial| denial.code).err(), expected, "{target}");
+        }
     }
 
     #[test]
@@ -127,6 +171,20 @@ mod tests {
                 headers(&[("content-length", "3"), ("content-length", "3")]),
                 Some(Code::InvalidFraming),
             ),
+            (
+                "a length in disguise",
+                &get,
+                h11,
+                headers(&[("content_length", "3")]),
+                Some(Code::InvalidFraming),
+            ),
+            (
+                "a coding in disguise",
+                &get,
+                h11,
+                headers(&[("transfer_encoding", "x")]),
+                Some(Code::InvalidFraming),
+            ),
             ("a tunnel", &Method::CONNECT, h11, headers(&[]), Some(Code::ConnectRefused)),
             ("an upgrade", &get, h11, headers(&[("upgrade", "websocket")]), Some(Code::UpgradeRefused)),
             (
@@ -144,7 +202,8 @@ mod tests {
                 Some(Code::TooManyHeaders),
             ),
         ] {
-            let result = check(method, version, &lines, 2).map_err(|denial| denial.code);
+            let result = check(method, &Uri::from_static("/"), version, &lines, &limits())
+                .map_err(|denial| denial.code);
             assert_eq!(result.err(), expected, "{case}");
         }
     }
@@ -158,7 +217,8 @@ mod tests {
             ("signed length", Version::HTTP_11, headers(&[("content-length", "+3")])),
             ("two lengths", Version::HTTP_11, headers(&[("content-length", "3"), ("content-length", "3")])),
         ] {
-            let result = check(&Method::POST, version, &lines, 2).map_err(|denial| denial.code);
+            let result = check(&Method::POST, &Uri::from_static("/"), version, &lines, &limits())
+                .map_err(|denial| denial.code);
             assert_eq!(result.err(), Some(Code::InvalidFraming), "{case}");
         }
     }

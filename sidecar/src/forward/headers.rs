@@ -186,7 +186,7 @@ fn strip_reserved(headers: &mut HeaderMap) {
 }
 
 /// Header names are lower-case already; `_` counts as `-`.
-fn is_spelling_of(name: &str, reserved: &str) -> bool {
+pub(super) fn is_spelling_of(name: &str, reserved: &str) -> bool {
     name.len() == reserved.len()
         && name.bytes().zip(reserved.bytes()).all(|(n, r)| n == r || (n == b'_' && r == b'-'))
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::wire::Intake;
+use crate::authorize::Denial;
 use crate::connection::Connection;
+use crate::log::Asked;
 use crate::worker::Worker;
 
 /// The caller's side of a connection.
@@ -17,8 +20,8 @@ pub(super) struct Watched<S> {
     stream: S,
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    /// Whether a byte that comes while nothing is in flight begins a request's head.
-    heads: bool,
+    /// Judges HTTP/1.1 before the engine reads it.
+    intake: Option<Intake>,
     /// How the end is come to, for HTTP.
     end: End,
 }
@@ -39,13 +42,18 @@ impl<S> Watched<S> {
     /// For bytes of any kind.
     pub(super) fn bytes(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
         let (worker, connection) = (Rc::clone(worker), Rc::clone(connection));
-        Self { stream, worker, connection, heads: false, end: End::Plain }
+        Self { stream, worker, connection, intake: None, end: End::Plain }
     }
 
-    /// For HTTP. Heads can be told from other bytes in HTTP/1.1 only.
-    pub(super) fn http(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>, heads: bool) -> Self {
+    /// For HTTP; `intake` for HTTP/1.1.
+    pub(super) fn http(
+        stream: S,
+        worker: &Rc<Worker>,
+        connection: &Rc<Connection>,
+        intake: Option<Intake>,
+    ) -> Self {
         let end = End::Lingering { since_shutdown: None, discarded: 0 };
-        Self { stream, worker: Rc::clone(worker), connection: Rc::clone(connection), heads, end }
+        Self { stream, worker: Rc::clone(worker), connection: Rc::clone(connection), intake, end }
     }
 
     fn received(&self, count: usize) {
@@ -53,8 +61,18 @@ impl<S> Watched<S> {
         connection.last_byte.set(self.worker.now());
         connection.received.set(connection.received.get() + count as u64);
         self.worker.metrics.bytes(connection.kind, count as u64, 0);
-        if self.heads && connection.in_flight.get() == 0 && connection.head_since.get().is_none() {
+    }
+
+    /// Keeps the time since which a head has been coming, and tells what nobody else will.
+    fn taken(&self, is_within_head: bool, denial: Option<&Denial>) {
+        let connection = &self.connection;
+        connection.within_head.set(is_within_head);
+        if is_within_head && connection.in_flight.get() == 0 && connection.head_since.get().is_none() {
             connection.head_since.set(Some(self.worker.now()));
+        }
+        if let Some(denial) = denial {
+            let (peer, port) = (connection.peer, connection.target.port);
+            self.worker.refuse(denial, peer, port, connection.party(), Asked::default());
         }
     }
 
@@ -71,13 +89,37 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let count = buffer.filled().len() - before;
-        if count > 0 {
+        loop {
+            if let Some(intake) = &mut self.intake {
+                let denial = intake.decide()?;
+                if denial.is_some() {
+                    self.taken(false, denial.as_ref());
+                }
+            }
+            if let Some(intake) = &mut self.intake {
+                if intake.give(buffer)? {
+                    return Poll::Ready(Ok(()));
+                }
+                if intake.is_over() {
+                    // The end of what is refused must not be taken for the caller's, who waits for the answer.
+                    return Poll::Pending;
+                }
+            }
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            let count = buffer.filled().len() - before;
+            if count == 0 {
+                return Poll::Ready(Ok(()));
+            }
             self.received(count);
+            let Some(intake) = &mut self.intake else { return Poll::Ready(Ok(())) };
+            let denial = intake.take(buffer, before)?;
+            let is_within_head = intake.is_within_head();
+            self.taken(is_within_head, denial.as_ref());
+            if buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -111,10 +153,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, end, .. } = &mut *self;
+        let Self { stream, end, intake, .. } = &mut *self;
+        // What comes through a tunnel has a reader of its own.
+        let is_tunnel = intake.as_ref().is_some_and(Intake::is_tunnel);
         let End::Lingering { since_shutdown, discarded } = end else {
             return Pin::new(stream).poll_shutdown(context);
         };
+        if is_tunnel {
+            return Pin::new(stream).poll_shutdown(context);
+        }
         let deadline = if let Some(deadline) = since_shutdown {
             deadline
         } else {

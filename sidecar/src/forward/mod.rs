@@ -6,6 +6,7 @@
 //! * [`headers`] says what the application gets to see.
 //! * [`upstream`] and [`pool`] are the application's side.
 //! * [`stream`] passes on bytes.
+//! * [`wire`] judges HTTP/1.1 by its bytes, before the engine reads them.
 
 mod body;
 mod exchange;
@@ -17,6 +18,7 @@ mod problem;
 mod server;
 mod stream;
 mod upstream;
+mod wire;
 
 pub(crate) use self::pool::Pool;
 pub(crate) use self::server::serve as http;

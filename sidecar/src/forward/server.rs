@@ -19,6 +19,7 @@ use super::exchange::{self, Session};
 use super::headers::Identity;
 use super::io::Watched;
 use super::pool::Key;
+use super::wire::{Intake, Turns};
 use crate::authorize::{Code, Denial};
 use crate::connection::Connection;
 use crate::generation::Generation;
@@ -41,9 +42,10 @@ pub(crate) async fn serve<S>(
         let (peer, port) = (connection.peer, connection.target.port);
         return worker.refuse(&denial, peer, port, connection.party(), Asked::default());
     };
-    let session = Rc::new(session);
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let io = TokioIo::new(Watched::http(stream, worker, connection, !is_http2));
+    let intake = (!is_http2).then(|| Intake::new(&worker.limits(), Rc::clone(&session.turns)));
+    let session = Rc::new(session);
+    let io = TokioIo::new(Watched::http(stream, worker, connection, intake));
     let service = service_fn(move |request| {
         let session = Rc::clone(&session);
         async move { Ok::<_, Infallible>(exchange::answer(session, request).await) }
@@ -66,19 +68,27 @@ fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Genera
         address: connection.target.address,
         caller: format!("{}\0{}", caller.authority, caller.identity).into(),
     };
-    Some(Session { worker: Rc::clone(worker), connection: Rc::clone(connection), identity, pool_key })
+    Some(Session {
+        worker: Rc::clone(worker),
+        connection: Rc::clone(connection),
+        identity,
+        pool_key,
+        turns: Rc::new(Turns::default()),
+    })
 }
 
 /// Headers for which the engine has room without asking for memory; a lower limit is checked by
-/// [`super::framing`].
+/// [`super::wire`].
 const HEADERS_ON_STACK: usize = 100;
+/// Beyond the largest head that the engine gets to see, so that it never is the one to refuse it.
+const SLACK: usize = 16 << 10;
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let size = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
     let mut builder = http1::Builder::new();
     // The worker's ticks bound the time for a head: the engine's own time-out would also close connections
     // that a gateway keeps for its next request.
-    builder.header_read_timeout(None).max_buf_size(size);
+    builder.header_read_timeout(None).max_buf_size(size.saturating_add(SLACK));
     if limits.header_count > HEADERS_ON_STACK {
         builder.max_headers(limits.header_count);
     }
@@ -92,7 +102,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(limits.streams)
         .initial_connection_window_size(limits.connection_window)
         .initial_stream_window_size(limits.stream_window)
-        .max_header_list_size(limits.header_bytes)
+        // Twice the limit, so that what is too large is told so by us, up to a point.
+        .max_header_list_size(limits.header_bytes.saturating_mul(2))
         .max_pending_accept_reset_streams(limits.pending_resets)
         .max_local_error_reset_streams(limits.own_resets);
     builder

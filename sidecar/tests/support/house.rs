@@ -1,37 +1,40 @@
 //! What most tests begin with: a sidecar before an application, and somebody who holds the key.
 
-use super::{Application, Client, GuardedPod, Leaf, ORDERS, Pki, Sidecar};
+use std::net::SocketAddr;
+
+use super::{Application, Client, GuardedPod, Leaf, ORDERS, Pki, Recorder, Sidecar};
 use postern_sidecar::limits::Limits;
 
 /// A sidecar as a program, before one application on port 8080, with its log.
-pub struct House {
+pub struct House<A = Application> {
     pub pki: Pki,
-    pub application: Application,
+    pub application: A,
     pub sidecar: Sidecar,
 }
 
 impl House {
     /// With a route without rules for [`ORDERS`] and for [`House::neighbour`].
     pub async fn build(arguments: &[&str]) -> Self {
-        Self::before(Application::http().await, arguments).await
+        let application = Application::http().await;
+        let address = application.address;
+        Self::of(application, address, &route_for_two(), arguments).await
     }
+}
 
-    /// The same, before an application of the test's own.
-    pub async fn before(application: Application, arguments: &[&str]) -> Self {
-        let policy = format!(
-            "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
-             ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
-             routes: [{{name: r, port: 8080, callers: [{{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}'}}]}}, \
-             {{name: c2, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}2'}}]}}]}}]}}"
-        );
-        Self::with_policy(application, &policy, arguments).await
+impl House<Recorder> {
+    /// The same, before a socket.
+    pub async fn recording(application: Recorder) -> Self {
+        let address = application.address;
+        Self::of(application, address, &route_for_two(), &[]).await
     }
+}
 
+impl<A> House<A> {
     /// With a policy in which `ROOTS` stands for the callers' authority.
-    pub async fn with_policy(application: Application, policy: &str, arguments: &[&str]) -> Self {
+    pub async fn of(application: A, upstream: SocketAddr, policy: &str, arguments: &[&str]) -> Self {
         super::install_provider();
         let pki = Pki::new();
-        let sidecar = Sidecar::start_with(&pki, &[(8080, application.address)], policy, arguments).await;
+        let sidecar = Sidecar::start_with(&pki, &[(8080, upstream)], policy, arguments).await;
         Self { pki, application, sidecar }
     }
 
@@ -47,6 +50,27 @@ impl House {
     pub fn http2(&self, leaf: &Leaf) -> Client {
         Client::http2(self.sidecar.address(0), &self.pki.servers, leaf)
     }
+
+    /// How often the metrics say that a code was given.
+    pub async fn denials(&self, code: &str) -> u64 {
+        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
+        let metrics = super::client::plaintext(self.sidecar.endpoint("metrics"), request).await;
+        let metrics = String::from_utf8_lossy(&metrics).into_owned();
+        let start = format!("postern_sidecar_denials_total{{code=\"{code}\"");
+        let lines = metrics.lines().filter(|line| line.starts_with(&start));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+}
+
+fn route_for_two() -> String {
+    format!(
+        "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
+         ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, \
+         list: [{{type: MutualTLS}}]}}}}}}], \
+         routes: [{{name: r, port: 8080, callers: [\
+         {{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}'}}]}}, \
+         {{name: c2, certificates: [{{type: Identity, authority: postern, identity: '{ORDERS}2'}}]}}]}}]}}"
+    )
 }
 
 /// A guarded pod that lets [`ORDERS`] in, before an application.

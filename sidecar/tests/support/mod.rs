@@ -8,6 +8,8 @@ pub mod house;
 pub mod pki;
 pub mod prelude;
 pub mod process;
+pub mod raw;
+pub mod recorder;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ pub use client::{Attempt, Client};
 pub use guard::GuardedPod;
 pub use pki::{Authority, Leaf, Pki, Shape};
 pub use process::Sidecar;
+pub use raw::{Raw, RawAnswer};
+pub use recorder::Recorder;
 
 /// The identity that the tests' routes name.
 pub const ORDERS: &str = "spiffe://test/ns/shop/gateway/edge/route/orders";

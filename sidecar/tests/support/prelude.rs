@@ -8,4 +8,6 @@ pub use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub use super::client::{get, get2, plaintext, read};
 pub use super::house::{House, guarded};
-pub use super::{Application, Attempt, Client, GuardedPod, LIMIT, Leaf, ORDERS, Pki, Sidecar, eventually};
+pub use super::{
+    Application, Attempt, Client, GuardedPod, LIMIT, Leaf, ORDERS, Pki, Raw, Recorder, Sidecar, eventually,
+};

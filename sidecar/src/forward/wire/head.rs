@@ -1,0 +1,292 @@
+//! One request's head, as its bytes are (RFC 9112 sections 2 to 6): refused unless every reader reads it alike.
+//!
+//! Stricter than the engine: no head that passes here is refused or settled by it.
+
+use memchr::memchr;
+
+use super::Bounds;
+use crate::authorize::host::Host;
+use crate::authorize::{Code, Denial};
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Nothing.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks (RFC 9112 section 7.1).
+    Chunked,
+}
+
+/// What a proper head says of what comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) body: Body,
+    /// Another protocol is asked for, so what follows may be in it.
+    pub(super) asks_upgrade: bool,
+}
+
+/// Lengths beyond are no lengths: nobody sends so much, and additions must not overflow.
+const LONGEST_BODY: u64 = i64::MAX as u64;
+const LONGEST_METHOD: usize = 32;
+
+/// Judges a whole head, its empty line included. It holds no LF without a CR before it: see
+/// [`super::scanner`].
+///
+/// # Errors
+/// The denial; the connection is of no use then.
+pub(super) fn check(head: &[u8], bounds: &Bounds) -> Result<Head, Denial> {
+    let mut lines = Lines(head);
+    let is_http11 = request_line(lines.next().unwrap_or_default(), bounds)?;
+    let mut fields = Fields::default();
+    let mut count = 0;
+    for line in lines {
+        if line.is_empty() {
+            break;
+        }
+        count += 1;
+        if count > bounds.headers {
+            return Err(too_many(bounds.headers));
+        }
+        let (name, value) = field_line(line)?;
+        fields.note(name, value)?;
+    }
+    fields.framing(is_http11)
+}
+
+pub(super) fn too_many(limit: usize) -> Denial {
+    Denial::new(Code::TooManyHeaders, format!("more than the {limit} headers that are allowed"))
+}
+
+fn malformed(what: &'static str) -> Denial {
+    Denial::new(Code::MalformedHead, what)
+}
+
+/// Lines without their CRLF.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr(b'\n', self.0)?;
+        let (line, rest) = self.0.split_at_checked(end + 1)?;
+        self.0 = rest;
+        line.strip_suffix(b"\r\n")
+    }
+}
+
+/// Whether it is HTTP/1.1, the other being HTTP/1.0.
+fn request_line(line: &[u8], bounds: &Bounds) -> Result<bool, Denial> {
+    let Some((method, rest)) = split_once(line, b' ') else {
+        return Err(malformed("the request line is not method, target and version with one space between"));
+    };
+    if method.is_empty() || method.len() > LONGEST_METHOD || !method.iter().copied().all(is_token) {
+        return Err(malformed("the method is no token of at most 32 characters"));
+    }
+    let (target, version) = match memchr::memrchr(b' ', rest).map(|at| rest.split_at(at)) {
+        Some((target, [_, version @ ..])) => (target, version),
+        _ => return Err(malformed("the request line names no version")),
+    };
+    let is_http11 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(Denial::new(
+                Code::VersionNotSupported,
+                "the version is neither HTTP/1.1 nor HTTP/1.0",
+            ));
+        }
+        _ => return Err(malformed("the request line ends in no version")),
+    };
+    if target.len() > bounds.target {
+        return Err(too_long(target.len(), bounds.target));
+    }
+    if method == b"CONNECT" {
+        return Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel"));
+    }
+    check_target(target).map(|()| is_http11)
+}
+
+pub(in crate::forward) fn too_long(length: usize, limit: usize) -> Denial {
+    let reason = format!("the request's target holds {length} bytes where {limit} are allowed");
+    Denial::new(Code::TargetTooLong, reason)
+}
+
+/// In origin form, absolute form, or `*` (RFC 9112 section 3.2). What the path means is judged later, in its
+/// canonical form; here it only must not be cut off or rejected by the engine.
+fn check_target(target: &[u8]) -> Result<(), Denial> {
+    let ambiguous = |what: &'static str| Denial::new(Code::AmbiguousPath, what);
+    if target == b"*" {
+        return Ok(());
+    }
+    let path = match target.first() {
+        Some(b'/') => target,
+        _ => after_authority(target)?,
+    };
+    let (path, query) = match memchr(b'?', path).map(|at| path.split_at(at)) {
+        Some((path, query)) => (path, query),
+        None => (path, &[][..]),
+    };
+    if memchr(b'#', target).is_some() {
+        return Err(ambiguous("the request's target holds a fragment"));
+    }
+    if !path.iter().copied().all(is_path) {
+        return Err(ambiguous("the request's path holds a character that must be percent-encoded"));
+    }
+    if !query.iter().copied().all(is_query) {
+        return Err(ambiguous("the request's query holds a character that must be percent-encoded"));
+    }
+    Ok(())
+}
+
+/// What comes after `http://host`.
+fn after_authority(target: &[u8]) -> Result<&[u8], Denial> {
+    let scheme = |name: &[u8]| {
+        let (given, rest) = target.split_at_checked(name.len())?;
+        given.eq_ignore_ascii_case(name).then_some(rest)
+    };
+    let rest = scheme(b"http://")
+        .or_else(|| scheme(b"https://"))
+        .ok_or_else(|| malformed("the request's target is neither a path nor an http or https URI"))?;
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let text = std::str::from_utf8(authority)
+        .map_err(|_| Denial::new(Code::InvalidHost, "the authority of the request's target is no text"))?;
+    Host::parse(text).map(|_| path)
+}
+
+fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
+    if let Some(b' ' | b'\t') = line.first() {
+        return Err(malformed("a header is folded over several lines"));
+    }
+    let Some((name, value)) = split_once(line, b':') else {
+        return Err(malformed("a header line holds no colon"));
+    };
+    if !name.iter().copied().all(is_token) || name.is_empty() {
+        return Err(malformed(match name.last() {
+            Some(b' ' | b'\t') => "a space stands before a header's colon",
+            _ => "a header's name is no token",
+        }));
+    }
+    if let Some(wrong) = value.iter().copied().find(|byte| !is_value(*byte)) {
+        return Err(wrong_in_value(wrong));
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+pub(super) fn wrong_in_value(byte: u8) -> Denial {
+    malformed(match byte {
+        0 => "a header's value holds NUL",
+        b'\r' => "a CR stands without an LF after it",
+        _ => "a header's value holds a control character",
+    })
+}
+
+/// The fields on which everything that follows hangs.
+#[derive(Default)]
+struct Fields {
+    hosts: usize,
+    length: Option<u64>,
+    is_chunked: bool,
+    asks_upgrade: bool,
+}
+
+impl Fields {
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Denial> {
+        let contradiction = |what: &'static str| Denial::new(Code::InvalidFraming, what);
+        // The length tells most headers from these four.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                self.hosts += 1;
+                if self.hosts > 1 {
+                    return Err(Denial::new(Code::InvalidHost, "Host is given more than once"));
+                }
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.asks_upgrade = true,
+            14 if is_spelt(name, b"content-length")? => {
+                if self.length.is_some() {
+                    return Err(contradiction("Content-Length is given more than once"));
+                }
+                self.length = Some(length(value)?);
+            }
+            17 if is_spelt(name, b"transfer-encoding")? => {
+                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(contradiction("Transfer-Encoding is not exactly \"chunked\", once"));
+                }
+                self.is_chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn framing(self, is_http11: bool) -> Result<Head, Denial> {
+        let contradiction = |what: &'static str| Err(Denial::new(Code::InvalidFraming, what));
+        let body = match (self.is_chunked, self.length) {
+            (true, _) if !is_http11 => return contradiction("Transfer-Encoding belongs to HTTP/1.1 alone"),
+            (true, Some(_)) => return contradiction("Content-Length and Transfer-Encoding are both given"),
+            (true, None) => Body::Chunked,
+            (false, Some(0) | None) => Body::None,
+            (false, Some(length)) => Body::Length(length),
+        };
+        Ok(Head { body, asks_upgrade: self.asks_upgrade && is_http11 })
+    }
+}
+
+/// Whether it is that name. In disguise it is refused: a server that takes `_` for `-`, as CGI's names make it,
+/// would believe it.
+fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
+    let same = |(given, expected): (&u8, &u8)| {
+        given.eq_ignore_ascii_case(expected) || (*given == b'_' && *expected == b'-')
+    };
+    if name.eq_ignore_ascii_case(expected) {
+        return Ok(true);
+    }
+    if name.iter().zip(expected).all(same) {
+        return Err(Denial::new(Code::InvalidFraming, "a header of the framing is spelt with an underscore"));
+    }
+    Ok(false)
+}
+
+fn length(value: &[u8]) -> Result<u64, Denial> {
+    let wrong = || Denial::new(Code::InvalidFraming, "Content-Length is no number of bytes");
+    let mut length: u64 = 0;
+    for digit in value {
+        let digit = char::from(*digit).to_digit(10).ok_or_else(wrong)?;
+        length = length.checked_mul(10).and_then(|n| n.checked_add(digit.into())).ok_or_else(wrong)?;
+    }
+    if value.is_empty() || length > LONGEST_BODY { Err(wrong()) } else { Ok(length) }
+}
+
+fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = memchr(separator, bytes)?;
+    Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+}
+
+/// RFC 9110 section 5.6.2.
+pub(super) const fn is_token(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'!' | b'#' | b'$' | b'%' | b'&'
+        | b'\'' | b'*' | b'+' | b'.' | b'^' | b'`' | b'|' | b'~')
+}
+
+/// RFC 9110 section 5.5: no control character but the tab.
+pub(super) const fn is_value(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// What the engine's type for a target takes, in ASCII.
+const fn is_path(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'?' | b'`')
+}
+
+const fn is_query(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'#' | b'<' | b'>')
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+//! The bytes of HTTP/1.1 before any engine reads them.
+//!
+//! An engine settles silently what two readers could read in two ways, or refuses it without telling anybody.
+//! Here every head is judged first, so that the engine sees only what has one meaning, and a refusal is answered
+//! like any other: with a problem document, in its turn, after the answers to earlier requests.
+//!
+//! * [`head`] judges one whole head, [`chunked`] follows one body: pure, by the byte.
+//! * [`scanner`] knows where one message ends and the next begins.
+//! * [`intake`] holds back the part of a head that has come, and puts a request of ours in a refused one's place.
+//! * [`turns`] tells whoever answers the requests which of them was refused here.
+
+mod chunked;
+mod head;
+mod intake;
+mod scanner;
+mod turns;
+
+pub(super) use self::head::too_long;
+pub(super) use self::intake::Intake;
+pub(super) use self::scanner::too_large;
+pub(super) use self::turns::Turns;
+
+use crate::limits::Limits;
+
+/// What a head may hold at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes of it.
+    pub(super) head: usize,
+    /// Bytes of its target.
+    pub(super) target: usize,
+    /// Header lines.
+    pub(super) headers: usize,
+}
+
+impl Bounds {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self {
+            head: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
+            target: limits.target_bytes,
+            headers: limits.header_count,
+        }
+    }
+}
