@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern_config::layout;
 use postern_config::signed::VerifyKey;
@@ -19,6 +20,7 @@ use crate::destination::{Destination, Fixed, Redirected, Target};
 use crate::limits::Limits;
 use crate::listener::{Entrance, bind, bind_everywhere};
 use crate::metrics::Metrics;
+use crate::observe::export;
 use crate::own_addresses::OwnAddresses;
 use crate::probes::{Health, ProbeServer, Prober, Probes, record};
 use crate::readiness::{Pending, Readiness};
@@ -27,7 +29,10 @@ use crate::reload::standalone::File;
 use crate::reload::{LoadError, Reloader, Source};
 use crate::status::Status;
 use crate::vital::Vital;
-use crate::{admin, drain};
+use crate::{admin, drain, worker};
+
+/// For the last spans to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How a sidecar runs, whatever it guards.
 #[derive(Clone, Debug)]
@@ -144,6 +149,7 @@ pub struct App {
     options: Options,
     endpoints: Endpoints,
     source: Box<dyn Source>,
+    source_of_spans: export::Source,
     probes: Probes,
     /// What holds readiness back for as long as the sidecar runs.
     lasting: Vec<Pending>,
@@ -201,7 +207,9 @@ impl App {
         };
         let source = Box::new(Secret::new(expected, &guard.config, &guard.state));
         let provider = provider()?;
-        Ok(Self { options, endpoints, source, probes, lasting, ready, metrics, provider })
+        let lock = Some((guard.namespace.clone(), guard.trust.clone()));
+        let source_of_spans = export::Source { lock };
+        Ok(Self { options, endpoints, source, source_of_spans, probes, lasting, ready, metrics, provider })
     }
 
     /// A sidecar without Kubernetes.
@@ -227,7 +235,8 @@ impl App {
         };
         let (source, provider) = (Box::new(source), provider()?);
         let (probes, lasting, ready) = (Probes::Absent, Vec::new(), Readiness::new());
-        Ok(Self { options, endpoints, source, probes, lasting, ready, metrics, provider })
+        let source_of_spans = export::Source::default();
+        Ok(Self { options, endpoints, source, source_of_spans, probes, lasting, ready, metrics, provider })
     }
 
     /// Where it listens.
@@ -285,7 +294,8 @@ impl App {
 
     async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         self.announce();
-        let Self { options, endpoints, source, probes, lasting, ready, metrics, provider } = self;
+        let Self { options, endpoints, source, source_of_spans, probes, lasting, ready, metrics, provider } =
+            self;
         let system = |what| move |error| StartError::System { what, error };
         let (stopping, stop) = watch::channel(false);
         // Beside the listeners everything goes on during the drain: what is revoked then must end too, and probes
@@ -293,8 +303,19 @@ impl App {
         let (_lasting_on, on) = watch::channel(false);
         let mut vital = Vital::default();
         let status = Arc::new(Status::default());
+        let (tracing_to, tracing) = watch::channel(None);
+        let (spans, exporter) = export::channel(&source_of_spans, tracing, &metrics.control);
+        let settings = worker::Settings {
+            limits: options.limits.clone(),
+            access_log: options.access_log,
+            audits: Arc::clone(&status.audits),
+            spans,
+        };
         let Started { workers, ended, budget } =
-            start_workers(&options, endpoints.inbound, &metrics, &status, &stop, &mut vital)?;
+            start_workers(&options, endpoints.inbound, &metrics, &settings, &stop, &mut vital)?;
+        // From now on the workers alone hold the queue of spans: it ends with them.
+        drop(settings);
+        let exporting = tokio::spawn(exporter.run());
 
         let health = Health { started: Readiness::new(), ready: ready.clone() };
         let mut tasks = tokio::task::JoinSet::new();
@@ -315,6 +336,7 @@ impl App {
             source,
             workers: workers.clone(),
             budget,
+            tracing: tracing_to,
             limits: options.limits.clone(),
             status,
             readiness: ready.clone(),
@@ -333,6 +355,8 @@ impl App {
         let _draining = ready.pending("shutdown", "the sidecar is draining");
         stopping.send_replace(true);
         drain::finish(workers, ended, options.limits.drain).await;
+        // What is left of the spans; a collector that doesn't answer is not waited for.
+        let _ = tokio::time::timeout(LAST_SPANS, exporting).await;
         drop(lasting);
         tracing::info!("drained");
         Ok(())

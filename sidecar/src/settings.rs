@@ -24,7 +24,7 @@ pub struct Settings {
 /// Where spans go, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracing {
-    /// The collector: `http://` or `https://`, with a host and a path.
+    /// The collector: `http://`, with a host and a path.
     pub endpoint: Uri,
     /// Share of requests without a sampled parent that are recorded, in parts per million.
     pub sampling_ppm: u32,
@@ -41,7 +41,7 @@ pub enum SettingsError {
     HeaderBytes(u32),
     /// A collector that can't be called.
     #[error(
-        "settings.tracing.endpoint is {0:?}; give a URL such as http://collector.observability.svc:4318/v1/traces"
+        "settings.tracing.endpoint is {0:?}; give a URL of plain HTTP such as http://collector.observability.svc:4318/v1/traces"
     )]
     Endpoint(String),
     /// More than all.
@@ -117,7 +117,7 @@ impl Tracing {
     fn check(written: &config::Tracing) -> Result<Self, SettingsError> {
         let wrong = || SettingsError::Endpoint(written.endpoint.clone());
         let endpoint: Uri = written.endpoint.parse().map_err(|_| wrong())?;
-        let is_http = endpoint.scheme() == Some(&Scheme::HTTP) || endpoint.scheme() == Some(&Scheme::HTTPS);
+        let is_http = endpoint.scheme() == Some(&Scheme::HTTP);
         let is_plain = endpoint.authority().is_some_and(|authority| !authority.as_str().contains('@'));
         if !is_http || !is_plain || endpoint.host().is_none_or(str::is_empty) {
             return Err(wrong());
@@ -169,6 +169,7 @@ mod tests {
             (serde_json::json!({"limits": {"headerBytes": 8191}}), "8191"),
             (serde_json::json!({"limits": {"headerBytes": 1_048_577}}), "1048577"),
             (serde_json::json!({"tracing": {"endpoint": "ftp://a/", "samplingPpm": 1}}), "ftp://a/"),
+            (serde_json::json!({"tracing": {"endpoint": "https://a/", "samplingPpm": 1}}), "plain HTTP"),
             (serde_json::json!({"tracing": {"endpoint": "/v1/traces", "samplingPpm": 1}}), "/v1/traces"),
             (serde_json::json!({"tracing": {"endpoint": "http://u:p@a/", "samplingPpm": 1}}), "endpoint"),
             (serde_json::json!({"tracing": {"endpoint": "http://a/", "samplingPpm": 1_000_001}}), "1000001"),

@@ -22,6 +22,7 @@ use crate::limits::Limits;
 use crate::log::{self, Asked, Party};
 use crate::metrics::{Kind, WorkerMetrics};
 use crate::observe::audit::Audits;
+use crate::observe::export;
 use crate::signal::Order;
 
 /// How often time-outs are looked for, and so how exact they are.
@@ -54,6 +55,8 @@ pub struct Settings {
     pub access_log: bool,
     /// What audited ports let through.
     pub audits: Arc<Audits>,
+    /// Where spans go.
+    pub spans: export::Sender,
 }
 
 /// A worker's own state.
@@ -63,6 +66,8 @@ pub(crate) struct Worker {
     /// As the configuration in force has it.
     limits: RefCell<Rc<Limits>>,
     access_log: Cell<bool>,
+    /// None while no spans are recorded.
+    sampling_ppm: Cell<Option<u32>>,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) pool: Pool,
     load: Arc<AtomicUsize>,
@@ -146,6 +151,7 @@ impl Worker {
             pool: Pool::new(settings.limits.upstream_idle),
             limits: RefCell::new(Rc::new(settings.limits.clone())),
             access_log: Cell::new(settings.access_log),
+            sampling_ppm: Cell::default(),
             started_with: settings,
             metrics,
             load,
@@ -228,6 +234,7 @@ impl Worker {
         let limits = generation.settings.limits(&self.started_with.limits);
         self.limits.replace(Rc::new(limits));
         self.access_log.set(generation.settings.access_log(self.started_with.access_log));
+        self.sampling_ppm.set(generation.settings.tracing().map(|tracing| tracing.sampling_ppm));
         self.generation.replace(Some(generation));
     }
 
@@ -308,6 +315,16 @@ impl Worker {
     /// Coarse time, in seconds since the start.
     pub(crate) fn now(&self) -> u64 {
         self.clock.get()
+    }
+
+    /// Share of requests without a recorded parent that are recorded, in parts per million; none while no spans are.
+    pub(crate) fn sampling_ppm(&self) -> Option<u32> {
+        self.sampling_ppm.get()
+    }
+
+    /// Where spans go.
+    pub(crate) fn spans(&self) -> &export::Sender {
+        &self.started_with.spans
     }
 
     /// Coarse time of day, in seconds since the epoch.

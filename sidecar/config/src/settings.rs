@@ -53,7 +53,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tracing {
-    /// OTLP over HTTP with protobuf: `http://` or `https://`, host, port and path (usually `/v1/traces`).
+    /// OTLP over HTTP with protobuf: `http://`, host, port (80 if there is none) and path (usually `/v1/traces`).
     pub endpoint: String,
     /// Share of requests without a sampled parent that are recorded, in parts per million.
     pub sampling_ppm: u32,

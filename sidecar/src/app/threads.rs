@@ -8,7 +8,6 @@ use super::{Options, StartError};
 use crate::budget::Budget;
 use crate::listener::{self, Entrance, Reception};
 use crate::metrics::Metrics;
-use crate::status::Status;
 use crate::vital::Vital;
 use crate::worker::{self, Settings};
 
@@ -25,16 +24,11 @@ pub(super) fn start_workers(
     options: &Options,
     inbound: Vec<Entrance>,
     metrics: &Metrics,
-    status: &Status,
+    settings: &Settings,
     stop: &watch::Receiver<bool>,
     vital: &mut Vital,
 ) -> Result<Started, StartError> {
     let system = |what| move |error| StartError::System { what, error };
-    let settings = Settings {
-        limits: options.limits.clone(),
-        access_log: options.access_log,
-        audits: Arc::clone(&status.audits),
-    };
     let budget = Budget::new(options.limits.clone());
     let control = Arc::clone(&metrics.control);
     let ours = Arc::clone(&budget);
@@ -44,7 +38,7 @@ pub(super) fn start_workers(
         let (stop, running) = (stop.clone(), vital.part("the worker"));
         let accept =
             move |own: worker::Handle| running.with(listener::accept(inbound, reception(vec![own]), stop));
-        let started = worker::spawn("worker".to_owned(), &settings, Arc::clone(only), accept);
+        let started = worker::spawn("worker".to_owned(), settings, Arc::clone(only), accept);
         let (worker, ended) = started.map_err(system("thread for a worker"))?;
         return Ok(Started { workers: vec![worker], ended: vec![ended], budget });
     }
@@ -53,7 +47,7 @@ pub(super) fn start_workers(
         // Dropped with the worker's runtime.
         let running = vital.part(format!("worker {number}"));
         let nothing_beside = |_| running.with(std::future::pending());
-        let started = worker::spawn(format!("worker-{number}"), &settings, Arc::clone(own), nothing_beside);
+        let started = worker::spawn(format!("worker-{number}"), settings, Arc::clone(own), nothing_beside);
         let (worker, end) = started.map_err(system("thread for a worker"))?;
         workers.push(worker);
         ended.push(end);

@@ -103,6 +103,7 @@ async fn forward(
     record.permitted(&permit);
 
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity);
+    record.carry_on(&mut fields);
     let body = if body.is_end_stream() { Outbound::Empty } else { Outbound::Caller(body) };
     if body.size_hint().exact().is_none() {
         headers::send_in_chunks(&mut fields);

@@ -2,16 +2,21 @@
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::HOST;
-use http::{HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
-use crate::authorize::{Denial, Permit};
+use super::span::Finished;
+use super::trace::{self, Trace};
+use crate::authorize::{Code, Denial, Permit};
 use crate::connection::Connection;
 use crate::log::line::{self, Asked, Outcome};
 use crate::metrics::WorkerMetrics;
 use crate::worker::Worker;
+
+/// Bytes of a caller's text in a span.
+const TEXT: usize = 512;
 
 /// Told of when the last that knows of the request is dropped.
 pub(crate) struct Record {
@@ -29,7 +34,8 @@ pub(crate) struct Record {
     status: Cell<Option<u16>>,
     received: Cell<u64>,
     sent: Cell<u64>,
-    is_refused: Cell<bool>,
+    refused_with: Cell<Option<Code>>,
+    trace: Option<Trace>,
     let_in_by: OnceCell<LetIn>,
 }
 
@@ -59,18 +65,24 @@ impl Record {
             status: Cell::default(),
             received: Cell::default(),
             sent: Cell::default(),
-            is_refused: Cell::default(),
+            refused_with: Cell::default(),
+            trace: Trace::of(request.headers(), worker.sampling_ppm()),
             let_in_by: OnceCell::new(),
         })
     }
 
     /// The policy lets it in.
     pub(crate) fn permitted(&self, permit: &Permit<'_>) {
-        if self.worker.access_log() {
+        if self.worker.access_log() || self.is_recorded() {
             let route = permit.route().unwrap_or_default().into();
             // A request is judged once.
             let _ = self.let_in_by.set(LetIn { route });
         }
+    }
+
+    /// Writes the request's trace into what the application gets.
+    pub(crate) fn carry_on(&self, headers: &mut HeaderMap) {
+        trace::carry_on(headers, self.trace.as_ref());
     }
 
     /// Waits for the application: none of that time is the sidecar's own.
@@ -91,7 +103,7 @@ impl Record {
 
     /// It is refused, or the application failed it: told at once.
     pub(crate) fn refused(&self, denial: &Denial) {
-        self.is_refused.set(true);
+        self.refused_with.set(Some(denial.code));
         self.worker.metrics.denial(denial.code);
         let (peer, port) = (self.connection.peer, self.connection.target.port);
         let outcome = Outcome {
@@ -99,7 +111,9 @@ impl Record {
             took: Some(self.started.elapsed()),
             ..self.outcome()
         };
-        line::refused(denial, peer, port, self.connection.party(), self.asked(), outcome);
+        let trace_id = self.trace.as_ref().map(Trace::id);
+        let asked = Asked { trace_id: trace_id.as_deref(), ..self.asked() };
+        line::refused(denial, peer, port, self.connection.party(), asked, outcome);
     }
 
     /// Bytes of the request's body.
@@ -112,11 +126,19 @@ impl Record {
         self.sent.set(self.sent.get() + count as u64);
     }
 
-    fn asked(&self) -> Asked<'_> {
+    fn is_recorded(&self) -> bool {
+        self.trace.is_some_and(|trace| trace.is_recorded)
+    }
+
+    fn host(&self) -> Option<&str> {
         let authority = self.uri.authority().map(http::uri::Authority::as_str);
+        authority.or_else(|| self.host.as_ref()?.to_str().ok())
+    }
+
+    fn asked(&self) -> Asked<'_> {
         Asked {
             method: Some(self.method.as_str()),
-            host: authority.or_else(|| self.host.as_ref()?.to_str().ok()),
+            host: self.host(),
             path: Some(self.uri.path()),
             protocol: Some(if self.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" }),
             request_id: self.id.to_str().ok(),
@@ -135,11 +157,8 @@ impl Record {
     }
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        if self.is_refused.get() || !self.worker.access_log() {
-            return;
-        }
+impl Record {
+    fn log(&self, trace_id: Option<&str>) {
         let outcome = Outcome {
             status: self.status.get(),
             received: Some(self.received.get()),
@@ -149,6 +168,39 @@ impl Drop for Record {
         };
         let connection = &self.connection;
         let (peer, port) = (connection.peer, connection.target.port);
-        line::permit(peer, port, connection.caller.as_ref(), self.asked(), outcome);
+        let asked = Asked { trace_id, ..self.asked() };
+        line::permit(peer, port, connection.caller.as_ref(), asked, outcome);
+    }
+
+    fn finished(&self, trace: Trace) -> Finished {
+        let connection = &self.connection;
+        Finished {
+            trace,
+            ended: SystemTime::now(),
+            took: self.started.elapsed(),
+            waited: self.waited.get(),
+            method: self.method.clone(),
+            path: crate::text::clip(self.uri.path(), TEXT).into(),
+            host: self.host().map(|host| crate::text::clip(host, TEXT).into()),
+            version: self.version,
+            peer: connection.peer,
+            port: connection.target.port,
+            identity: connection.caller.as_ref().map(|caller| caller.identity.clone()),
+            request_id: self.id.to_str().ok().map(Into::into),
+            route: self.let_in_by.get().map(|by| by.route.clone()),
+            status: self.status.get(),
+            code: self.refused_with.get(),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.refused_with.get().is_none() && self.worker.access_log() {
+            self.log(self.trace.as_ref().map(Trace::id).as_deref());
+        }
+        if let Some(trace) = self.trace.filter(|trace| trace.is_recorded) {
+            self.worker.spans().send(self.finished(trace));
+        }
     }
 }

@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::log;
 use crate::metrics::ControlMetrics;
 use crate::readiness::{Pending, Readiness};
+use crate::settings::Tracing;
 use crate::status::Status;
 use crate::worker::Handle;
 
@@ -128,6 +129,8 @@ pub struct Reloader {
     pub workers: Vec<Handle>,
     /// How many connections they take.
     pub budget: Arc<Budget>,
+    /// Where spans are sent.
+    pub tracing: watch::Sender<Option<Tracing>>,
     /// The bounds of whatever a configuration doesn't bound.
     pub limits: Limits,
     /// What is told of them.
@@ -218,6 +221,7 @@ impl Reloader {
         }
         self.status.in_force(&generation);
         self.budget.limit(generation.settings.limits(&self.limits));
+        self.tracing.send_replace(generation.settings.tracing().cloned());
         log::set_level(generation.settings.log_level());
         self.readiness.notice("reload", None);
         let unresolved = generation.unresolved.iter().map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -36,6 +36,7 @@ async fn what_failed_for_a_passing_reason_is_tried_again() {
         source: Box::new(Troubled { loads: Arc::clone(&loads), passes, files: vec![file] }),
         workers: Vec::new(),
         budget: Budget::new(Limits::default()),
+        tracing: watch::channel(None).0,
         limits: Limits::default(),
         status: Arc::clone(&status),
         readiness: Readiness::new(),
