@@ -13,7 +13,7 @@ use crate::identify::Refusal;
 use crate::log::{self, Asked, Party};
 use crate::metrics::Metrics;
 use crate::status::Status;
-use crate::tls::{self, HandshakeError};
+use crate::tls::{self, HandshakeError, Peer};
 
 /// `GET` of it tells what is loaded.
 const LOADED: &str = "/v1/loaded";
@@ -43,7 +43,13 @@ pub async fn serve(
                 return refuse(&Refusal { denial, presented: None });
             };
             match tls::accept(config, stream, endpoint::PATIENCE).await {
-                Ok((stream, _)) => endpoint::answer(stream, |path| respond(path, &status)).await,
+                Ok((stream, Peer::Known(_))) => {
+                    endpoint::answer(stream, |path| respond(path, &status)).await;
+                }
+                Ok((_, Peer::Nobody)) => {
+                    refuse(&Refusal::bare(Code::NoCertificate, "no client certificate was presented"));
+                }
+                Ok((_, Peer::Refused(refusal))) => refuse(&refusal),
                 Err(HandshakeError::Refused(refusal, stream)) => {
                     refuse(&refusal);
                     if let Some(stream) = stream {

@@ -1,19 +1,23 @@
 //! One connection: accept → tls → identify → authorize → forward.
 
-use std::cell::Cell;
+mod sweep;
+
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use postern_config::policy::Protocol;
+use postern_config::policy::Enforcement;
 use rustls_pki_types::UnixTime;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::authorize::policy::Door;
-use crate::authorize::{Ask, Code, Denial, Request, authorize, closed, has_route};
+use crate::authorize::door::{Door, Locked};
+use crate::authorize::{Ask, Code, Denial, Ground, Request, Standing, authorize, closed};
 use crate::budget::Ticket;
 use crate::destination::{Destination, Target};
+use crate::first_bytes::{self, Speaks};
 use crate::forward;
 use crate::generation::Generation;
 use crate::identify::{Caller, Refusal};
@@ -21,7 +25,7 @@ use crate::log::line::Outcome;
 use crate::log::{self, Asked, Party};
 use crate::metrics::{Handshake, Kind, Open};
 use crate::signal::{Order, Signal};
-use crate::tls::{self, Admission, HandshakeError};
+use crate::tls::{self, Admission as _, HandshakeError, Peer};
 use crate::worker::Worker;
 
 /// A connection as a listener accepted it.
@@ -42,14 +46,26 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The application's end.
     pub target: Target,
-    /// Who it is; nobody on an open port.
-    pub caller: Option<Caller>,
+    /// Who it is by its certificate, if it has shown one.
+    pub caller: Option<Box<Caller>>,
+    /// Why the certificate that it has shown is not accepted, where denials are not carried out.
+    pub unverified: Option<Box<Refusal>>,
     /// What passes.
     pub kind: Kind,
-    /// Let in without a route, to be told so: it keeps a stranger's place, and so for one request only.
-    pub routeless: bool,
+    /// How it came in.
+    pub entry: Entry,
+    /// Nothing of it was let in yet: it keeps a stranger's place, and so until its first denial only.
+    pub routeless: Cell<bool>,
     /// To end it.
     pub signal: Signal,
+    /// Its place in the budget.
+    ticket: RefCell<Option<Ticket>>,
+    /// Whose the certificate is, under the configuration that was asked last.
+    standing: RefCell<Option<(Weak<Generation>, Rc<Standing>)>>,
+    /// What was let in rests on these.
+    grounds: RefCell<Vec<Ground>>,
+    /// Something was let in although it would have been denied.
+    spared: Cell<bool>,
     /// The authorities under which the caller was identified.
     authorities: Cell<[u8; 32]>,
     /// Requests that are being answered.
@@ -66,6 +82,19 @@ pub struct Connection {
     pub received: Cell<u64>,
     /// Bytes to the caller.
     pub sent: Cell<u64>,
+}
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// By an open port.
+    Bytes,
+    /// By a port of which some paths are open.
+    Paths,
+    /// By a port with locks, over TLS.
+    Tls,
+    /// By a port with locks, without TLS.
+    Plaintext,
 }
 
 /// Serves one connection to its end.
@@ -95,33 +124,88 @@ async fn enter(
     target: Target,
     mut ticket: Ticket,
 ) -> Result<(), Box<Refusal>> {
-    let bare = |denial: Denial| Refusal::bare(denial.code, denial.reason);
     let generation =
         worker.generation().ok_or_else(|| Refusal::bare(Code::NoPolicy, "no valid policy is loaded"))?;
-    let protocol = match generation.gate.policy.door(target.port) {
+    let policy = &generation.gate.policy;
+    match policy.door(target.port) {
         None => return Err(bare(closed(target.port))),
-        Some(Door::Locked(protocol)) => protocol,
         Some(Door::Open) => {
             ticket.open().map_err(bare)?;
-            let connection = worker.register(Connection::new(peer, target, None, Kind::Open));
-            return bytes(worker, &connection, generation, stream).await.map_err(bare);
+            let connection = worker.register(Connection::new(peer, target, ticket, Entry::Bytes, Kind::Open));
+            return bytes(worker, &connection, stream).await.map_err(bare);
         }
+        Some(Door::Paths(_)) => {
+            ticket.open().map_err(bare)?;
+            let connection = Connection::new(peer, target, ticket, Entry::Paths, Kind::Open);
+            connection.head_since.set(Some(worker.now()));
+            let connection = worker.register(connection);
+            forward::http(worker, &connection, &generation, stream, false).await;
+            return Ok(());
+        }
+        Some(Door::Locked(_)) => {}
+    }
+    let locked = policy.locked(target.port).ok_or_else(|| bare(closed(target.port)))?;
+    if !locked.takes_plaintext() {
+        return secure(worker, &generation, stream, peer, target, ticket).await;
+    }
+    let telling = tokio::time::timeout(worker.limits().handshake, first_bytes::tell(stream));
+    let told = tokio::select! {
+        told = telling => told,
+        () = worker.until_draining() => return Ok(()),
+        () = ticket.evicted() => return Err(make_room(worker)),
     };
+    match told {
+        Ok(Ok(Some((Speaks::Tls, stream)))) if locked.takes_tls() => {
+            secure(worker, &generation, stream, peer, target, ticket).await
+        }
+        Ok(Ok(Some((speaks, stream)))) => {
+            ticket.seen();
+            let connection = Connection::new(peer, target, ticket, Entry::Plaintext, Kind::Http);
+            let generation = worker.generation().unwrap_or(generation);
+            let is_http2 = speaks == Speaks::Http2;
+            serve_locked(worker, &generation, connection, stream, is_http2).await
+        }
+        // The caller went away.
+        Ok(Ok(None) | Err(_)) => Ok(()),
+        Err(_) => {
+            let reason = format!("nothing came within {} s", worker.limits().handshake.as_secs());
+            Err(Refusal::bare(Code::HandshakeTimeout, reason))
+        }
+    }
+}
 
-    let config = Arc::clone(if protocol.is_http() { &generation.http } else { &generation.tcp });
+fn bare(denial: Denial) -> Box<Refusal> {
+    Box::new(Refusal { denial, presented: None })
+}
+
+fn make_room(worker: &Worker) -> Box<Refusal> {
+    worker.metrics.handshake(Handshake::Refused, None);
+    let reason = "closed before the end of its handshake, to make room for newer connections";
+    Refusal::bare(Code::TooManyConnections, reason)
+}
+
+/// A connection by TLS to a port with locks.
+async fn secure<S>(
+    worker: &Rc<Worker>,
+    generation: &Arc<Generation>,
+    stream: S,
+    peer: SocketAddr,
+    target: Target,
+    ticket: Ticket,
+) -> Result<(), Box<Refusal>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let config = generation.tls(target.port).ok_or_else(|| bare(closed(target.port)))?;
     let handshake = tls::accept(config, stream, worker.limits().handshake);
     let accepted = tokio::select! {
         accepted = handshake => accepted,
         // Nothing has been asked for yet, so nothing is lost.
         () = worker.until_draining() => return Ok(()),
-        () = ticket.evicted() => {
-            worker.metrics.handshake(Handshake::Refused, None);
-            let reason = "closed before the end of its handshake, to make room for newer connections";
-            return Err(Refusal::bare(Code::TooManyConnections, reason));
-        }
+        () = ticket.evicted() => return Err(make_room(worker)),
     };
     ticket.seen();
-    let (stream, mut caller) = match accepted {
+    let (stream, shown) = match accepted {
         Ok(accepted) => accepted,
         Err(HandshakeError::Closed) => {
             worker.metrics.handshake(Handshake::Closed, None);
@@ -139,58 +223,55 @@ async fn enter(
     let group = stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
     worker.metrics.handshake(Handshake::Accepted, group);
 
-    // A new configuration may have come during the handshake.
-    let generation = match worker.generation() {
-        Some(newer) if !Arc::ptr_eq(&newer, &generation) => {
-            if newer.gate.policy.door(target.port) != Some(Door::Locked(protocol)) {
-                return Err(bare(closed(target.port)));
-            }
-            caller = newer.gate.admit(&caller.chain, UnixTime::now())?;
-            newer
-        }
-        _ => generation,
-    };
-    let has_route = has_route(&generation.gate.policy, target.port, &caller.who());
-    if has_route {
-        ticket.proven();
-    }
-    let kind = if protocol.is_http() { Kind::Http } else { Kind::Tcp };
-    let mut connection = Connection::new(peer, target, Some(caller), kind);
-    connection.routeless = !has_route;
+    let is_http = generation.gate.policy.locked(target.port).is_some_and(|it| it.protocol.is_http());
+    let kind = if is_http { Kind::Http } else { Kind::Tcp };
+    let mut connection = Connection::new(peer, target, ticket, Entry::Tls, kind);
     connection.authorities.set(*generation.gate.authorities.digest());
-    if !has_route {
-        // A stranger's place isn't kept for longer than it takes to refuse one request.
-        connection.head_since.set(Some(worker.now()));
+    match shown {
+        Peer::Nobody => {}
+        Peer::Known(caller) => connection.caller = Some(caller),
+        Peer::Refused(refusal) => connection.unverified = Some(refusal),
     }
+    // A new configuration may have come during the handshake.
+    let newest = worker.generation().unwrap_or_else(|| Arc::clone(generation));
+    if !Arc::ptr_eq(&newest, generation) {
+        connection.identify_again(&newest)?;
+    }
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    serve_locked(worker, &newest, connection, stream, is_http2).await
+}
+
+/// A connection to a port with locks, once its transport stands.
+async fn serve_locked<S>(
+    worker: &Rc<Worker>,
+    generation: &Arc<Generation>,
+    connection: Connection,
+    stream: S,
+    is_http2: bool,
+) -> Result<(), Box<Refusal>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let port = connection.target.port;
+    // The door may be another by now than the one that the caller came to.
+    let locked = connection.door(generation).ok_or_else(|| bare(closed(port)))?;
+    connection.settle(locked, generation, worker.now());
     let connection = worker.register(connection);
-    if protocol.is_http() {
-        forward::http(worker, &connection, &generation, stream).await;
-    } else if let Err(denial) = bytes(worker, &connection, generation, stream).await {
-        worker.refuse(&denial, peer, target.port, connection.party(), Asked::default());
+    if connection.kind == Kind::Http {
+        forward::http(worker, &connection, generation, stream, is_http2).await;
+    } else if let Err(denial) = bytes(worker, &connection, stream).await {
+        worker.refuse(&denial, connection.peer, port, connection.party(), Asked::default());
     }
     Ok(())
 }
 
 /// Admits and passes on a connection whose bytes are not looked at.
-async fn bytes<S>(
-    worker: &Rc<Worker>,
-    connection: &Rc<Connection>,
-    generation: Arc<Generation>,
-    stream: S,
-) -> Result<(), Denial>
+async fn bytes<S>(worker: &Rc<Worker>, connection: &Rc<Connection>, stream: S) -> Result<(), Denial>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let request = Request {
-        port: connection.target.port,
-        who: connection.caller.as_ref().map(Caller::who),
-        ask: Ask::Connection,
-    };
-    let permit = authorize(&generation.gate.policy, &request)?;
     let started = Instant::now();
-    let upstream = forward::dial(&permit, connection.target.address, &worker.limits()).await?;
-    let route = permit.route().map(str::to_owned);
-    drop(generation);
+    let (upstream, route) = admit_bytes(worker, connection).await?;
     forward::bytes(worker, connection, stream, upstream).await;
     if worker.access_log() {
         let outcome = Outcome {
@@ -201,20 +282,45 @@ where
             ..Outcome::default()
         };
         let (peer, port) = (connection.peer, connection.target.port);
-        log::line::permit(peer, port, connection.caller.as_ref(), Asked::default(), outcome);
+        log::line::permit(peer, port, connection.caller.as_deref(), Asked::default(), outcome);
     }
     Ok(())
 }
 
+/// A connection to the application, and by which route.
+async fn admit_bytes(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+) -> Result<(TcpStream, Option<String>), Denial> {
+    let generation =
+        worker.generation().ok_or_else(|| Denial::new(Code::NoPolicy, "no valid policy is loaded"))?;
+    let standing = connection.standing(&generation);
+    let shown = connection.shown(&standing, &[]);
+    let request = Request { port: connection.target.port, shown, ask: Ask::Connection };
+    let permit = authorize(&generation.gate.policy, &request)?;
+    connection.admitted(worker, &generation, &permit);
+    if let Some(denial) = permit.would_deny() {
+        worker.spare(denial, connection, Asked::default());
+    }
+    let upstream = forward::dial(&permit, connection.target.address, &worker.limits()).await?;
+    Ok((upstream, permit.route().map(str::to_owned)))
+}
+
 impl Connection {
-    fn new(peer: SocketAddr, target: Target, caller: Option<Caller>, kind: Kind) -> Self {
+    fn new(peer: SocketAddr, target: Target, ticket: Ticket, entry: Entry, kind: Kind) -> Self {
         Self {
             peer,
             target,
-            caller,
+            caller: None,
+            unverified: None,
             kind,
-            routeless: false,
+            entry,
+            routeless: Cell::new(false),
             signal: Signal::default(),
+            ticket: RefCell::new(Some(ticket)),
+            standing: RefCell::default(),
+            grounds: RefCell::default(),
+            spared: Cell::new(false),
             authorities: Cell::default(),
             in_flight: Cell::new(0),
             last_byte: Cell::new(0),
@@ -226,39 +332,53 @@ impl Connection {
         }
     }
 
-    /// For a log line.
-    pub fn party(&self) -> Party<'_> {
-        self.caller.as_ref().map_or(Party::Unknown, Party::Known)
+    /// Whether requests are looked at one by one.
+    pub fn is_http(&self) -> bool {
+        self.kind == Kind::Http || self.entry == Entry::Paths
     }
 
-    /// Whether a configuration still lets this connection be.
-    pub(crate) fn is_allowed_by(&self, generation: &Generation, now: UnixTime) -> bool {
-        let gate = &generation.gate;
-        let is_as_before = match (self.kind, gate.policy.door(self.target.port)) {
-            (Kind::Open, door) => door == Some(Door::Open),
-            (Kind::Http, Some(Door::Locked(protocol))) => protocol.is_http(),
-            (Kind::Tcp, Some(Door::Locked(protocol))) => protocol == Protocol::TCP,
-            (Kind::Http | Kind::Tcp, _) => false,
-        };
-        if !is_as_before {
-            return false;
+    /// For a log line.
+    pub fn party(&self) -> Party<'_> {
+        match (&self.caller, &self.unverified) {
+            (Some(caller), _) => Party::Known(caller),
+            (None, Some(refusal)) => refusal.presented.as_ref().map_or(Party::Unknown, Party::Presented),
+            (None, None) => Party::Unknown,
         }
-        let Some(caller) = &self.caller else { return true };
-        if self.authorities.get() != *gate.authorities.digest() {
-            let again = gate.authorities.identify(&caller.chain, now);
-            if !again.is_ok_and(|again| again.authority == caller.authority) {
-                return false;
+    }
+
+    /// Judges the certificate anew, under another configuration than the one of the handshake.
+    fn identify_again(&mut self, generation: &Arc<Generation>) -> Result<(), Box<Refusal>> {
+        let (gate, port) = (&generation.gate, self.target.port);
+        let locked = gate.policy.locked(port).ok_or_else(|| bare(closed(port)))?;
+        if let Some(caller) = &self.caller {
+            match gate.admit(&caller.chain, UnixTime::now()) {
+                Ok(again) => self.caller = Some(Box::new(again)),
+                Err(refusal) if locked.enforcement == Enforcement::Audit => {
+                    (self.caller, self.unverified) = (None, Some(refusal));
+                }
+                Err(refusal) => return Err(refusal),
             }
             self.authorities.set(*gate.authorities.digest());
         }
-        gate.policy.allows_key(&caller.authority, &caller.identity, &caller.key)
-            && has_route(&gate.policy, self.target.port, &caller.who())
+        Ok(())
+    }
+
+    /// Decides whose place in the budget it takes. A stranger's place isn't kept for longer than it takes to refuse
+    /// one request.
+    fn settle(&self, locked: &Locked, generation: &Arc<Generation>, now: u64) {
+        let is_known = !locked.looks_at_headers() && !self.standing(generation).is_nobodys();
+        if !is_known && locked.enforcement == Enforcement::Enforce {
+            self.routeless.set(true);
+            self.head_since.set(Some(now));
+        } else if let Some(ticket) = &mut *self.ticket.borrow_mut() {
+            ticket.proven();
+        }
     }
 
     /// Whether an HTTP connection with nothing in flight should have ended `limit` seconds ago: its caller
     /// takes no part in the end.
     pub(crate) fn is_stuck_finishing(&self, now: u64, limit: u64) -> bool {
-        if self.kind != Kind::Http || self.signal.order() != Order::Finish || self.in_flight.get() > 0 {
+        if !self.is_http() || self.signal.order() != Order::Finish || self.in_flight.get() > 0 {
             return false;
         }
         let since = self.finishing_since.get().unwrap_or(now);
@@ -298,5 +418,7 @@ impl std::ops::Deref for Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.forget(self.key);
+        // What still holds the connection holds no place.
+        self.connection.ticket.take();
     }
 }

@@ -1,8 +1,10 @@
 //! One configuration, whole and valid: what a reload makes and the workers enforce.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use http::HeaderName;
 use postern_config::policy as config;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -13,7 +15,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::authorize::Code;
-use crate::authorize::policy::{Policy, PolicyError};
+use crate::authorize::compile::PolicyError;
+use crate::authorize::door::ClientCertificate;
+use crate::authorize::policy::Policy;
 use crate::identify::{Authorities, AuthorityError, Caller, Refusal, sha256};
 use crate::observe::seen::Seen;
 use crate::settings::{Settings, SettingsError};
@@ -51,10 +55,8 @@ pub struct Origin {
 pub struct Generation {
     /// Who is let in by TLS, and to what.
     pub gate: Arc<Gate>,
-    /// For HTTP ports.
-    pub http: Arc<ServerConfig>,
-    /// For TCP ports.
-    pub tcp: Arc<ServerConfig>,
+    /// Of each port that speaks TLS.
+    tls: BTreeMap<u16, Arc<ServerConfig>>,
     /// For the admin endpoint.
     pub admin: Arc<ServerConfig>,
     /// Where it comes from.
@@ -63,10 +65,14 @@ pub struct Generation {
     pub server: ServerCertificate,
     /// Names of ports that the pod doesn't have.
     pub unresolved: BTreeSet<String>,
+    /// Ports that are listed twice, with doors that differ.
+    pub ambiguous: BTreeSet<u16>,
     /// How the sidecar works.
     pub settings: Settings,
     /// When each credential and key of the policy was last used.
     pub seen: Arc<Seen>,
+    /// Headers that hold secrets on some port; no application sees them.
+    pub secret_headers: HashSet<HeaderName>,
 }
 
 /// The certificate that callers see.
@@ -112,6 +118,9 @@ pub enum GenerationError {
     /// How the sidecar should work.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Locks that nothing here can open yet.
+    #[error("this version of the sidecar checks no headers; use mutual TLS")]
+    HeadersNotChecked,
     /// The TLS library.
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
@@ -136,27 +145,50 @@ impl Generation {
         let certificate = Arc::new(SingleCertAndKey::from(certified));
 
         let compiled = Policy::compile(parts.policy, parts.port_names)?;
+        if compiled.policy.locked_ports().any(|(_, locked)| locked.looks_at_headers()) {
+            return Err(GenerationError::HeadersNotChecked);
+        }
         let authorities = Authorities::parse(&parts.policy.authorities, issuer.clone())?;
         let gate = Arc::new(Gate { policy: compiled.policy, authorities });
         let admins = Admins {
             authorities: Authorities::own_only(&parts.policy.authorities, issuer)?,
             identities: parts.admins.iter().cloned().collect(),
         };
-        let config = |admission: Arc<dyn Admission>, alpn: &[&[u8]]| {
-            tls::server_config(provider, Arc::clone(&certificate) as _, admission, alpn)
+        let config = |admission: Arc<dyn Admission>, wanted, alpn: &[&[u8]]| {
+            tls::server_config(provider, Arc::clone(&certificate) as _, admission, wanted, alpn)
                 .map_err(GenerationError::Tls)
         };
+        // Most ports are alike, and a configuration for TLS is not small.
+        let mut made: HashMap<(ClientCertificate, bool), Arc<ServerConfig>> = HashMap::new();
+        let mut tls = BTreeMap::new();
+        for (port, locked) in gate.policy.locked_ports().filter(|(_, locked)| locked.takes_tls()) {
+            let (wanted, is_http) = (locked.client_certificate(), locked.protocol.is_http());
+            let of_port = match made.entry((wanted, is_http)) {
+                Entry::Occupied(entry) => Arc::clone(entry.get()),
+                Entry::Vacant(entry) => {
+                    let alpn: &[&[u8]] = if is_http { &[b"h2", b"http/1.1"] } else { &[] };
+                    Arc::clone(entry.insert(config(Arc::clone(&gate) as _, wanted, alpn)?))
+                }
+            };
+            tls.insert(port, of_port);
+        }
         Ok(Self {
-            http: config(Arc::clone(&gate) as _, &[b"h2", b"http/1.1"])?,
-            tcp: config(Arc::clone(&gate) as _, &[])?,
-            admin: config(Arc::new(admins), &[b"http/1.1"])?,
+            tls,
+            admin: config(Arc::new(admins), ClientCertificate::Demanded, &[b"http/1.1"])?,
+            seen: Arc::new(Seen::new(gate.policy.ids().iter().cloned())),
+            secret_headers: gate.policy.secret_headers(),
             gate,
             origin: parts.origin,
             server,
             unresolved: compiled.unresolved,
+            ambiguous: compiled.ambiguous,
             settings: Settings::check(parts.settings)?,
-            seen: Arc::default(),
         })
+    }
+
+    /// TLS of a port; none where it isn't spoken.
+    pub fn tls(&self, port: u16) -> Option<Arc<ServerConfig>> {
+        self.tls.get(&port).cloned()
     }
 }
 
@@ -180,18 +212,36 @@ fn describe(leaf: &CertificateDer<'_>) -> Result<(ServerCertificate, Vec<u8>), G
     Ok((server, parsed.issuer().as_raw().to_vec()))
 }
 
-impl Admission for Gate {
-    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Box<Refusal>> {
-        let caller = self.authorities.identify(chain, now)?;
-        if self.policy.allows_key(&caller.authority, &caller.identity, &caller.key) {
-            return Ok(caller);
+impl Gate {
+    /// Whether a caller that an authority vouches for may be one at all.
+    ///
+    /// # Errors
+    /// [`Code::Revoked`] or [`Code::KeyNotPinned`].
+    pub fn check(&self, caller: &Caller) -> Result<(), Box<Refusal>> {
+        for certificate in &caller.chain {
+            let fingerprint = sha256(certificate);
+            if self.policy.has_revoked(&fingerprint) {
+                let reason = format!("the certificate (SHA-256 {}) is revoked", hex::encode(fingerprint));
+                return Err(Refusal::by_policy(Code::Revoked, reason, &caller.chain));
+            }
+        }
+        if self.policy.allows_key(caller) {
+            return Ok(());
         }
         let reason = format!(
             "the key (SHA-256 {}) is not one that {} may use now",
             hex::encode(caller.key),
             caller.identity
         );
-        Err(Refusal::by_policy(Code::KeyNotPinned, reason, chain))
+        Err(Refusal::by_policy(Code::KeyNotPinned, reason, &caller.chain))
+    }
+}
+
+impl Admission for Gate {
+    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Box<Refusal>> {
+        let caller = self.authorities.identify(chain, now)?;
+        self.check(&caller)?;
+        Ok(caller)
     }
 
     fn hints(&self) -> Vec<DistinguishedName> {

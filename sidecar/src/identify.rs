@@ -3,6 +3,7 @@
 //! Each authority has a root store of its own, so an identity is always bound to who vouches for it. What is
 //! refused here ends as a TLS alert; the reason in words is for the log.
 
+mod authority;
 pub mod matcher;
 mod presented;
 mod refusal;
@@ -11,20 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use postern_config::policy::Authority as Written;
+use postern_config::policy::{Authority as Written, AuthorityKind};
 use rustls::DistinguishedName;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use self::authority::AuthorityError;
+use self::authority::{Authority, Leaf, Miss};
+use self::matcher::Facts;
 pub use self::presented::Presented;
 pub use self::refusal::Refusal;
+use crate::authorize::Code;
 use crate::authorize::policy::KeyHash;
-use crate::authorize::{Code, Who};
-
-/// Prefix of the names that only the first authority, Postern's own, may give.
-const RESERVED_SCHEME: &str = "spiffe://";
 
 /// Longest chain that is looked at, in certificates. Clients of Postern's own authority present one.
 const CHAIN: usize = 5;
@@ -34,10 +33,15 @@ const CHAIN_BYTES: usize = 32 << 10;
 /// A caller that proved who it is.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Name of the authority that vouches for it.
+    /// Name of the authority that vouches for it; of several, the first of the policy.
     pub authority: Arc<str>,
-    /// The one URI in its certificate.
+    /// Names of all authorities that vouch for it.
+    pub authorities: Box<[Arc<str>]>,
+    /// The one URI in its certificate, else its subject (RFC 4514): how it is called where people read it. What it
+    /// may do is decided by its facts.
     pub identity: Box<str>,
+    /// What its certificate holds.
+    pub facts: Facts,
     /// SHA-256 of its `SubjectPublicKeyInfo`.
     pub key: KeyHash,
     /// What it presented, leaf first.
@@ -48,14 +52,7 @@ pub struct Caller {
     pub not_after: UnixTime,
 }
 
-impl Caller {
-    /// As admission sees it.
-    pub fn who(&self) -> Who<'_> {
-        Who { authority: &self.authority, identity: &self.identity, key: &self.key }
-    }
-}
-
-/// Everyone who may vouch for callers. The first is Postern's own.
+/// Everyone who may vouch for callers.
 #[derive(Debug)]
 pub struct Authorities {
     list: Vec<Authority>,
@@ -65,45 +62,45 @@ pub struct Authorities {
     digest: [u8; 32],
 }
 
-#[derive(Debug)]
-struct Authority {
-    name: Arc<str>,
-    anchors: Vec<TrustAnchor<'static>>,
-    /// Subjects of the roots (DER).
-    subjects: Vec<Vec<u8>>,
-}
-
-/// Roots that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// Not PEM, or no certificate in it.
-    #[error("authority {name:?}: its roots are no PEM certificates ({reason}); give at least one")]
-    NotPem {
-        /// The authority.
-        name: String,
-        /// What the parser says.
-        reason: String,
-    },
-    /// A certificate that is no trust anchor.
-    #[error("authority {name:?}: a root cannot be used as trust anchor ({reason}); give a CA certificate")]
-    BadRoot {
-        /// The authority.
-        name: String,
-        /// What the parser says.
-        reason: String,
-    },
-}
-
 impl Authorities {
-    /// From the policy. `server_issuer`: issuer of the server's certificate, DER.
+    /// Those of the policy that vouch for the application's callers. `server_issuer`: issuer of the server's
+    /// certificate, DER.
     ///
     /// # Errors
     /// [`AuthorityError`].
     pub fn parse(written: &[Written], server_issuer: Vec<u8>) -> Result<Self, AuthorityError> {
-        let list = written.iter().map(Authority::parse).collect::<Result<_, _>>()?;
+        let mut own = written.iter().filter(|authority| authority.kind == AuthorityKind::Postern);
+        if let (Some(first), Some(second)) = (own.next(), own.next()) {
+            let (first, second) = (first.name.clone(), second.name.clone());
+            return Err(AuthorityError::TwoPosterns { first, second });
+        }
+        Self::of(written.iter().filter(|authority| !authority.admin_only), server_issuer)
+    }
+
+    /// Postern's own authority alone, for endpoints that no other may open.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn own_only(written: &[Written], server_issuer: Vec<u8>) -> Result<Self, AuthorityError> {
+        let own = written.iter().filter(|authority| authority.kind == AuthorityKind::Postern);
+        Self::of(own, server_issuer)
+    }
+
+    fn of<'a>(
+        written: impl Iterator<Item = &'a Written>,
+        server_issuer: Vec<u8>,
+    ) -> Result<Self, AuthorityError> {
+        let mut list = Vec::new();
         let mut material = Vec::new();
         for authority in written {
-            for part in [&authority.name, &authority.roots] {
+            list.push(Authority::parse(authority)?);
+            let kind = match authority.kind {
+                AuthorityKind::Postern => "Postern",
+                AuthorityKind::Bundle => "Bundle",
+                AuthorityKind::Pin => "Pin",
+            };
+            let texts = [authority.name.as_str(), kind, &authority.roots];
+            for part in texts.into_iter().chain(authority.pins.iter().map(String::as_str)) {
                 material.extend_from_slice(&part.len().to_be_bytes());
                 material.extend_from_slice(part.as_bytes());
             }
@@ -111,18 +108,17 @@ impl Authorities {
         Ok(Self { list, server_issuer, digest: sha256(&material) })
     }
 
-    /// Of Postern's own authority alone, for endpoints that no other may open.
-    pub fn own_only(written: &[Written], server_issuer: Vec<u8>) -> Result<Self, AuthorityError> {
-        Self::parse(written.get(..1).unwrap_or_default(), server_issuer)
-    }
-
     /// Equal for two sets that accept the same chains.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
 
-    /// Names that help a caller with several certificates to choose one.
+    /// Names that help a caller with several certificates to choose one. None where certificates are pinned, since
+    /// a caller may keep to the list, and a pinned certificate may be from anybody.
     pub fn hints(&self) -> Vec<DistinguishedName> {
+        if self.list.iter().any(|authority| authority.kind == AuthorityKind::Pin) {
+            return Vec::new();
+        }
         let subjects = self.list.iter().flat_map(|authority| &authority.subjects);
         subjects.map(|subject| DistinguishedName::from(subject.clone())).collect()
     }
@@ -149,111 +145,62 @@ impl Authorities {
             Ok(_) => return Err(Refusal::unreadable(leaf, "bytes follow the certificate").into()),
             Err(error) => return Err(Refusal::unreadable(leaf, error).into()),
         };
-        let refuse =
-            |code, reason: String| Err(Refusal::of(code, reason, Presented::of(leaf, &parsed)).into());
-
-        let authority = match self.vouching(leaf, intermediates, now) {
-            Ok(authority) => authority,
-            Err(error) => {
-                let (code, reason) = self.explain(&parsed, leaf, intermediates, &error);
-                return refuse(code, reason);
-            }
+        let facts =
+            Facts::from_parsed(leaf, &parsed).map_err(|error| Box::new(Refusal::unreadable(leaf, error)))?;
+        let presented = Leaf { der: leaf, parsed: &parsed, facts: &facts };
+        let authorities = self
+            .vouching(&presented, intermediates, now)
+            .map_err(|(code, reason)| Box::new(Refusal::of(code, reason, Presented::of(leaf, &parsed))))?;
+        let Some(first) = authorities.first() else {
+            return Err(Refusal::bare(Code::UnknownIssuer, "no authority vouches for it"));
         };
-        if let Err(reason) = refusal::client_usage(&parsed) {
-            return refuse(Code::NotForClients, reason.to_owned());
-        }
-        let identity = match only_uri(&parsed) {
-            Ok(identity) => identity,
-            Err(reason) => return refuse(Code::NoIdentity, reason),
-        };
-        let is_own = self.list.first().is_some_and(|first| Arc::ptr_eq(&first.name, &authority.name));
-        if !is_own && has_reserved_scheme(identity) {
-            let reason = format!("{:?} may not vouch for {identity:?}", authority.name);
-            return refuse(Code::ForeignIdentity, reason);
-        }
         Ok(Caller {
-            authority: Arc::clone(&authority.name),
-            identity: identity.into(),
-            key: sha256(parsed.public_key().raw),
+            authority: Arc::clone(first),
+            identity: identity(&facts, &parsed),
+            key: *facts.key(),
+            fingerprint: *facts.fingerprint(),
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
-            fingerprint: sha256(leaf),
             not_after: unix_time(parsed.validity().not_after.timestamp()),
+            authorities,
+            facts,
         })
     }
 
-    /// The authority that a chain leads to, or the most telling of the errors.
+    /// All authorities that vouch for a chain, or the most telling of the reasons why none does.
     fn vouching(
         &self,
-        leaf: &CertificateDer<'_>,
+        leaf: &Leaf<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<&Authority, webpki::Error> {
+    ) -> Result<Box<[Arc<str>]>, (Code, String)> {
+        let mut vouching = Vec::new();
         let mut worst = webpki::Error::UnknownIssuer;
+        let mut broken = None;
         for authority in &self.list {
-            match authority.verify(leaf, intermediates, now, KeyUsage::client_auth()) {
-                Ok(()) => return Ok(authority),
-                Err(webpki::Error::UnknownIssuer) => {}
-                Err(error) => worst = error,
+            match authority.vouches(leaf, intermediates, now) {
+                Ok(()) => vouching.push(Arc::clone(&authority.name)),
+                Err(Miss::Rule(code, reason)) => broken = broken.or(Some((code, reason))),
+                Err(Miss::Chain(webpki::Error::UnknownIssuer)) => {}
+                Err(Miss::Chain(error)) => worst = error,
             }
         }
-        Err(worst)
-    }
-}
-
-impl Authority {
-    fn parse(written: &Written) -> Result<Self, AuthorityError> {
-        let name = || written.name.clone();
-        let roots = CertificateDer::pem_slice_iter(written.roots.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| AuthorityError::NotPem { name: name(), reason: error.to_string() })?;
-        if roots.is_empty() {
-            return Err(AuthorityError::NotPem { name: name(), reason: "none found".to_owned() });
+        if !vouching.is_empty() {
+            return Ok(vouching.into());
         }
-        let mut anchors = Vec::with_capacity(roots.len());
-        let mut subjects = Vec::with_capacity(roots.len());
-        for root in &roots {
-            let bad = |reason: String| AuthorityError::BadRoot { name: name(), reason };
-            anchors.push(anchor_from_trusted_cert(root).map_err(|error| bad(error.to_string()))?.to_owned());
-            let (_, parsed) = X509Certificate::from_der(root).map_err(|error| bad(error.to_string()))?;
-            subjects.push(parsed.subject().as_raw().to_vec());
-        }
-        Ok(Self { name: written.name.as_str().into(), anchors, subjects })
-    }
-
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-        usage: impl webpki::ExtendedKeyUsageValidator,
-    ) -> Result<(), webpki::Error> {
-        let end_entity = EndEntityCert::try_from(leaf)?;
-        end_entity
-            .verify_for_usage(ALL_VERIFICATION_ALGS, &self.anchors, intermediates, now, usage, None, None)
-            .map(|_| ())
+        Err(broken.unwrap_or_else(|| self.explain(leaf.parsed, leaf.der, intermediates, &worst)))
     }
 }
 
-/// The one URI among the subject alternative names.
-fn only_uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, String> {
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|error| format!("its subject alternative names cannot be read ({error})"))?
-        .map(|extension| &extension.value.general_names);
-    let mut uris = names.into_iter().flatten().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
-    match (uris.next(), uris.next()) {
-        (Some(uri), None) => Ok(uri),
-        (None, _) => Err("it holds no URI as subject alternative name".to_owned()),
-        (Some(_), Some(_)) => Err("it holds more than one URI as subject alternative name".to_owned()),
+/// How a caller is called: the one URI, the subject, or at least the fingerprint.
+fn identity(facts: &Facts, parsed: &X509Certificate<'_>) -> Box<str> {
+    if let Some(uri) = facts.only_uri() {
+        return uri.into();
     }
-}
-
-/// In any case, so that no look-alike comes from elsewhere.
-fn has_reserved_scheme(identity: &str) -> bool {
-    identity.get(..RESERVED_SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_SCHEME))
+    let subject = parsed.subject().to_string();
+    if subject.is_empty() {
+        return format!("sha256:{}", hex::encode(facts.fingerprint())).into();
+    }
+    crate::text::clip(&subject, presented::CLIP).into()
 }
 
 /// SHA-256 in one call.

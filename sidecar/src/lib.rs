@@ -14,6 +14,7 @@ pub mod destination;
 pub mod drain;
 mod endpoint;
 pub mod explain;
+mod first_bytes;
 pub mod forward;
 pub mod generation;
 pub mod identify;

@@ -1,4 +1,4 @@
-//! TLS 1.3 with a client certificate demanded, and nothing remembered between connections.
+//! TLS 1.3, with a client certificate demanded, asked for or not wanted, and nothing remembered between connections.
 //!
 //! A resumed session would carry over a chain that was checked under an older policy, so there are no
 //! tickets, no session storage and no early data.
@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::authorize::Code;
+use crate::authorize::door::ClientCertificate;
 use crate::identify::{Caller, Refusal};
 
 /// Decides on the chain that a handshake presents.
@@ -70,13 +71,20 @@ pub fn server_config(
     provider: &Arc<CryptoProvider>,
     certificate: Arc<dyn ResolvesServerCert>,
     admission: Arc<dyn Admission>,
+    wanted: ClientCertificate,
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, Error> {
-    let verifier = Verifier { provider: Arc::clone(provider), hints: admission.hints(), admission };
-    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(certificate);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = if wanted == ClientCertificate::Unwanted {
+        builder.with_no_client_auth()
+    } else {
+        let provider = Arc::clone(provider);
+        // Whoever may show anything need not be told whose certificates are of use.
+        let hints = if wanted == ClientCertificate::Recorded { Vec::new() } else { admission.hints() };
+        builder.with_client_cert_verifier(Arc::new(Verifier { provider, hints, admission, wanted }))
+    };
+    let mut config = builder.with_cert_resolver(certificate);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
@@ -92,6 +100,17 @@ thread_local! {
     static DECIDED: RefCell<Option<Result<Caller, Box<Refusal>>>> = const { RefCell::new(None) };
 }
 
+/// What came out about the caller in a handshake that succeeded.
+#[derive(Debug)]
+pub enum Peer {
+    /// It showed no certificate.
+    Nobody,
+    /// An authority vouches for it.
+    Known(Box<Caller>),
+    /// What it showed is not accepted, and the port lets that be ([`ClientCertificate::Recorded`]).
+    Refused(Box<Refusal>),
+}
+
 /// Performs a handshake within `limit`.
 ///
 /// # Errors
@@ -100,7 +119,7 @@ pub async fn accept<IO>(
     config: Arc<ServerConfig>,
     stream: IO,
     limit: Duration,
-) -> Result<(TlsStream<IO>, Caller), HandshakeError<IO>>
+) -> Result<(TlsStream<IO>, Peer), HandshakeError<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -119,7 +138,12 @@ where
     .await;
     match (outcome, decided) {
         // The signature over the handshake, which follows the certificate, has been checked by now.
-        (Ok(Ok(stream)), Some(Ok(caller))) => Ok((stream, caller)),
+        (Ok(Ok(stream)), Some(Ok(caller))) => Ok((stream, Peer::Known(Box::new(caller)))),
+        // The verifier lets the handshake go on after a refusal only where the port wants it so.
+        (Ok(Ok(stream)), Some(Err(refusal))) => Ok((stream, Peer::Refused(refusal))),
+        (Ok(Ok(stream)), None) if stream.get_ref().1.peer_certificates().is_none() => {
+            Ok((stream, Peer::Nobody))
+        }
         (Ok(Err((_, stream))), Some(Err(refusal))) => Err(HandshakeError::Refused(refusal, Some(stream))),
         (_, Some(Err(refusal))) => Err(HandshakeError::Refused(refusal, None)),
         (Ok(Err((error, stream))), _) => Err(explain(&error, stream)),
@@ -172,9 +196,33 @@ struct Verifier {
     provider: Arc<CryptoProvider>,
     admission: Arc<dyn Admission>,
     hints: Vec<DistinguishedName>,
+    wanted: ClientCertificate,
+}
+
+impl Verifier {
+    /// Whoever doesn't hold the certificate's key is nobody, and where that is no reason to refuse the handshake it is
+    /// written down.
+    fn proven(
+        &self,
+        signature: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match signature {
+            Err(error) if self.wanted == ClientCertificate::Recorded => {
+                let reason =
+                    format!("the caller did not prove that it holds the certificate's key ({error})");
+                DECIDED.set(Some(Err(Refusal::bare(Code::HandshakeFailed, reason))));
+                Ok(HandshakeSignatureValid::assertion())
+            }
+            other => other,
+        }
+    }
 }
 
 impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.wanted == ClientCertificate::Demanded
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.hints
     }
@@ -190,6 +238,7 @@ impl ClientCertVerifier for Verifier {
         let decision = self.admission.admit(&chain, now);
         let answer = match &decision {
             Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(_) if self.wanted == ClientCertificate::Recorded => Ok(ClientCertVerified::assertion()),
             Err(refusal) => Err(Error::InvalidCertificate(alert(refusal.denial.code))),
         };
         DECIDED.set(Some(decision));
@@ -202,7 +251,8 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.proven(verify_tls12_signature(message, certificate, signed, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -211,7 +261,8 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.proven(verify_tls13_signature(message, certificate, signed, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -14,7 +14,7 @@ use rustls_pki_types::UnixTime;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::authorize::{self, Code, Denial};
+use crate::authorize::{Code, Denial};
 use crate::connection::{self, Connection, Inbound, Registered};
 use crate::forward::Pool;
 use crate::generation::Generation;
@@ -197,39 +197,26 @@ impl Worker {
     }
 
     /// From now on every request is judged by `generation`; what it doesn't allow is closed. So is a connection
-    /// with an answer on its way that it might not allow any more: which of a caller's rules a request met isn't
-    /// kept.
+    /// with an answer on its way that rests on what it doesn't surely allow any more.
     fn enforce(&self, generation: Arc<Generation>) {
         let now = UnixTime::now();
         let before = self.generation();
         for connection in self.connections.borrow().values() {
-            if !connection.is_allowed_by(&generation, now) {
-                tracing::info!(
-                    target: "postern",
-                    peer = %connection.peer,
-                    port = connection.target.port,
-                    identity = connection.caller.as_ref().map(|caller| &*caller.identity),
-                    "connection closed: the new configuration does not let this caller in"
-                );
-                connection.signal.give(Order::Stop);
-            } else if connection.in_flight.get() > 0
-                && let (Some(before), Some(caller)) = (&before, &connection.caller)
-                && authorize::is_narrowed(
-                    &before.gate.policy,
-                    &generation.gate.policy,
-                    connection.target.port,
-                    &caller.who(),
-                )
-            {
-                tracing::info!(
-                    target: "postern",
-                    peer = %connection.peer,
-                    port = connection.target.port,
-                    identity = &*caller.identity,
-                    "connection closed: the new configuration allows this caller less, and a request was in flight"
-                );
-                connection.signal.give(Order::Stop);
-            }
+            let reason = if !connection.is_allowed_by(&generation, now) {
+                "connection closed: the new configuration does not let this caller in"
+            } else if connection.is_undermined_by(&generation, before.as_ref().map(|it| &it.gate.policy)) {
+                "connection closed: the new configuration allows this caller less, and a request was in flight"
+            } else {
+                continue;
+            };
+            tracing::info!(
+                target: "postern",
+                peer = %connection.peer,
+                port = connection.target.port,
+                identity = connection.caller.as_ref().map(|caller| &*caller.identity),
+                "{reason}"
+            );
+            connection.signal.give(Order::Stop);
         }
         let limits = generation.settings.limits(&self.started_with.limits);
         self.limits.replace(Rc::new(limits));
@@ -252,7 +239,11 @@ impl Worker {
         let wall = UnixTime::now();
         let limits = self.limits();
         let (idle, header) = (limits.idle.as_secs(), limits.header.as_secs());
+        let generation = self.generation();
         for connection in self.connections.borrow().values() {
+            if let (Kind::Tcp, Some(generation)) = (connection.kind, &generation) {
+                connection.mark_use(generation, self.wall());
+            }
             let quiet = now.saturating_sub(connection.last_byte.get());
             let is_busy = connection.in_flight.get() > 0;
             let is_stuck = connection.is_stuck_finishing(now, header);
@@ -351,6 +342,16 @@ impl Worker {
 
     pub(crate) fn forget(&self, key: u64) {
         self.connections.borrow_mut().remove(&key);
+    }
+
+    /// Logs and counts a denial that is not carried out.
+    pub(crate) fn spare(&self, denial: &Denial, connection: &Connection, asked: Asked<'_>) {
+        let (peer, port) = (connection.peer, connection.target.port);
+        match connection.party().name() {
+            Some(name) => self.audits().would_deny(port, &name, denial.code, self.wall()),
+            None => self.audits().would_deny(port, &peer.ip(), denial.code, self.wall()),
+        }
+        log::line::spared(denial, peer, port, connection.party(), asked);
     }
 
     /// Logs and counts a refusal.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 /// One refusal: a stable code and what was found, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,12 +12,14 @@ pub struct Denial {
     pub code: Code,
     /// What was found; for logs and for the caller, so it holds no secret.
     pub reason: Cow<'static, str>,
+    /// `WWW-Authenticate` of a 401 (RFC 9110 section 11.6.1).
+    pub challenge: Option<HeaderValue>,
 }
 
 impl Denial {
     /// A refusal for a reason.
     pub fn new(code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, reason: reason.into() }
+        Self { code, reason: reason.into(), challenge: None }
     }
 }
 
@@ -137,6 +139,28 @@ codes! {
     HandshakeTimeout 408 "look at the network between caller and pod, and at what the caller waits for";
 
     @Request;
+    /// The lock wants Basic credentials, and none were sent.
+    NoCredentials 401 "call through the gateway; it must send the user name and password in its route's Secret";
+    /// Credentials were sent that no caller of a route has: an unknown user, or a wrong password.
+    WrongCredentials 401 "let the gateway send the user name and password that are in its route's Secret now";
+    /// What was sent as Basic credentials cannot be read.
+    MalformedCredentials 400 "send Basic, a space, and the base64 of user name, colon and password";
+    /// A header that a lock looks at was sent more than once.
+    RepeatedKey 400 "let the gateway set the header, not add to what its callers send";
+    /// More passwords are being checked than there is time for.
+    TooManyChecks 503 "try again, and look who sends so many passwords that were not checked before";
+    /// The header that the lock wants is missing.
+    NoSecretHeader 403 "call through the gateway; it must send the header in its route's Secret";
+    /// The header that the lock wants has a value that no caller of a route has.
+    WrongSecretHeader 403 "let the gateway send the header's value that is in its route's Secret now";
+    /// Credentials alone do not suffice here: a client certificate is mandatory.
+    CertificateRequired 403 "present a client certificate too: your own, or the tenant's";
+    /// The client certificate is accepted, but not the caller's own, nor the tenant's where that would do.
+    NotOwnCertificate 403 "present the certificate that is registered for this caller";
+    /// Each lock opens, but not all of them for the same caller of a route.
+    KeysOfSeveral 403 "present certificate, credentials and header of one and the same route";
+    /// Only GET and HEAD of some paths are open on this port.
+    PathNotOpen 403 "call what the lock's open.paths lists, or call through the gateway";
     /// No route gives this identity access to this port.
     NoRoute 403 "write an ApiRoute for this gateway and backend, or use the key of the route that exists";
     /// No route of this identity allows this host name.

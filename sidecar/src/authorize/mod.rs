@@ -2,28 +2,28 @@
 //!
 //! Success yields a [`Permit`], which nothing else can make and without which nothing is forwarded.
 
+pub mod compile;
 pub mod denial;
+pub mod door;
 pub mod host;
+mod keys;
+pub mod locks;
 pub mod path;
+mod permit;
 pub mod policy;
+mod route;
 
 use http::Method;
+use postern_config::policy::Enforcement;
 
 pub use self::denial::{Code, Denial};
+use self::door::{Door, Holder, Locked};
 use self::host::Host;
+pub use self::locks::{Certificate, Proof, Shown, Standing};
 use self::path::Path;
-use self::policy::{Door, KeyHash, Match, Policy};
-
-/// What the stages before know of who calls.
-#[derive(Clone, Copy, Debug)]
-pub struct Who<'a> {
-    /// Name of the authority that vouches for the identity.
-    pub authority: &'a str,
-    /// The URI in the certificate.
-    pub identity: &'a str,
-    /// The key that was shown to be held.
-    pub key: &'a KeyHash,
-}
+use self::permit::Granted;
+pub use self::permit::{Ground, Permit};
+use self::policy::Policy;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -46,60 +46,45 @@ pub enum Ask<'a> {
 pub struct Request<'a> {
     /// The application's port.
     pub port: u16,
-    /// Who asks; `None` if nobody identified themselves.
-    pub who: Option<Who<'a>>,
+    /// What is shown of who asks.
+    pub shown: Shown<'a>,
     /// For what.
     pub ask: Ask<'a>,
-}
-
-/// Leave to forward exactly what was asked for. Only [`authorize`] makes one.
-#[derive(Debug)]
-pub struct Permit<'a> {
-    request: Request<'a>,
-    route: Option<&'a str>,
-}
-
-impl<'a> Permit<'a> {
-    /// What it is a permit for.
-    pub fn request(&self) -> &Request<'a> {
-        &self.request
-    }
-
-    /// The route that gives it; none on an open port.
-    pub fn route(&self) -> Option<&'a str> {
-        self.route
-    }
 }
 
 /// Decides on one request.
 ///
 /// # Errors
-/// The [`Denial`], from the nearest miss: a rule before a host before a route.
+/// The [`Denial`], from the nearest miss: a rule before a host before a route before a lock. Where denials are not
+/// carried out there is a permit in any case, which tells of it.
 pub fn authorize<'a>(policy: &'a Policy, request: &Request<'a>) -> Result<Permit<'a>, Denial> {
-    let permit = |route| Ok(Permit { request: *request, route });
-    match (policy.door(request.port), &request.ask) {
-        (None, _) => Err(closed(request.port)),
-        (Some(Door::Open), Ask::Connection) => permit(None),
-        (Some(Door::Open), Ask::Http { .. }) => Err(Denial::new(
-            Code::PortClosed,
-            format!("port {} has no lock, so it judges no requests", request.port),
-        )),
+    let permit = |granted, would_deny| Ok(Permit { request: *request, granted, would_deny });
+    let port = request.port;
+    match (policy.door(port), &request.ask) {
+        (None, _) => Err(closed(port)),
+        (Some(Door::Open), Ask::Connection) => permit(None, None),
+        (Some(Door::Open), Ask::Http { .. }) => {
+            Err(Denial::new(Code::PortClosed, format!("port {port} has no lock, so it judges no requests")))
+        }
+        (Some(Door::Paths(_)), Ask::Connection) => {
+            Err(Denial::new(Code::PortClosed, format!("port {port} is open for some paths alone")))
+        }
+        (Some(Door::Paths(_)), Ask::Http { method, path, .. }) => {
+            if (*method == Method::GET || *method == Method::HEAD) && policy.is_open(port, path.as_str()) {
+                return permit(None, None);
+            }
+            let reason = format!("{method} {} is not open on port {port}", clip(path.as_str()));
+            Err(Denial::new(Code::PathNotOpen, reason))
+        }
         (Some(Door::Locked(_)), _) => {
-            let who = request.who.ok_or_else(|| Denial::new(Code::NoCertificate, "nobody is identified"))?;
-            by_route(policy, request, &who).and_then(|route| permit(Some(route)))
+            let locked = policy.locked(port).ok_or_else(|| closed(port))?;
+            match judge(locked, request) {
+                Ok(holder) => permit(Some(Granted { locked, holder }), None),
+                Err(denial) if locked.enforcement == Enforcement::Audit => permit(None, Some(denial)),
+                Err(denial) => Err(denial),
+            }
         }
     }
-}
-
-/// Whether a caller has any route to a port, whatever may be asked for there.
-pub fn has_route(policy: &Policy, port: u16, who: &Who<'_>) -> bool {
-    matches!(policy.door(port), Some(Door::Locked(_))) && grants(policy, port, who).next().is_some()
-}
-
-/// Whether something that a caller was allowed to ask of a port `before` may be denied `now`. Where it can't be
-/// told easily the answer is yes.
-pub fn is_narrowed(before: &Policy, now: &Policy, port: u16, who: &Who<'_>) -> bool {
-    grants(before, port, who).any(|old| !grants(now, port, who).any(|new| new.covers(old)))
 }
 
 /// The refusal of a port that the policy does not list.
@@ -107,46 +92,49 @@ pub fn closed(port: u16) -> Denial {
     Denial::new(Code::PortClosed, format!("port {port} is not one that may be called"))
 }
 
-fn grants<'a>(policy: &'a Policy, port: u16, who: &Who<'_>) -> impl Iterator<Item = &'a policy::Route> {
-    let key = *who.key;
-    policy
-        .grants_of(who.authority, who.identity)
-        .filter(move |grant| grant.port == port && grant.allows_key(&key))
-        .map(|grant| &*grant.route)
-}
-
-fn by_route<'a>(policy: &'a Policy, request: &Request<'_>, who: &Who<'_>) -> Result<&'a str, Denial> {
-    let (mut known, mut host_allowed) = (false, false);
-    for route in grants(policy, request.port, who) {
-        known = true;
-        let Ask::Http { method, host, path } = request.ask else { return Ok(&route.name) };
-        if !route.hostnames.is_empty() && !route.hostnames.iter().any(|pattern| host.matches(pattern)) {
+/// The number of the caller that a request is found to come from.
+fn judge(locked: &Locked, request: &Request<'_>) -> Result<u32, Denial> {
+    let (mut opened, mut host_allowed) = (false, false);
+    let all = 0..u32::try_from(locked.holders.len()).unwrap_or(u32::MAX);
+    // Mostly there is one whose certificate it is, and only that one can be let in.
+    let own = locked.demands_own().then(|| request.shown.certificate.map_or(&[][..], |it| &it.standing.own));
+    let rest = if own.is_some() { 0..0 } else { all };
+    for number in own.into_iter().flatten().copied().chain(rest) {
+        if !locked.opens_for(number, &request.shown) {
             continue;
         }
-        host_allowed = true;
-        let holds = |entry: &Match| {
-            entry.method.as_ref().is_none_or(|allowed| method.as_str() == &**allowed)
-                && entry.path.as_ref().is_none_or(|rule| rule.matches(path))
-        };
-        if route.matches.as_ref().is_none_or(|matches| matches.iter().any(holds)) {
-            return Ok(&route.name);
+        let Some(holder) = locked.holder(number) else { continue };
+        opened = true;
+        let Ask::Http { method, host, path } = request.ask else { return Ok(number) };
+        if holder.route.allows_host(host) {
+            host_allowed = true;
+            if holder.route.allows(method, path) {
+                return Ok(number);
+            }
         }
     }
-    Err(denied(request, who, known, host_allowed))
+    Err(if opened { denied(request, host_allowed) } else { locked.miss(request.port, &request.shown) })
 }
 
-fn denied(request: &Request<'_>, who: &Who<'_>, known: bool, host_allowed: bool) -> Denial {
-    let (identity, port) = (who.identity, request.port);
+fn denied(request: &Request<'_>, host_allowed: bool) -> Denial {
+    let port = request.port;
+    let who = request.shown.certificate.map_or("this caller", |certificate| certificate.identity);
     match request.ask {
         Ask::Http { method, path, .. } if host_allowed => Denial::new(
             Code::NoRuleMatches,
-            format!("no rule allows {identity} to {method} {} on port {port}", clip(path.as_str())),
+            format!("no rule allows {who} to {method} {} on port {port}", clip(path.as_str())),
         ),
-        Ask::Http { host, .. } if known => Denial::new(
+        Ask::Http { host, .. } => Denial::new(
             Code::HostNotAllowed,
-            format!("{identity} may not ask for host {} on port {port}", clip(host.name())),
+            format!("{who} may not ask for host {} on port {port}", clip(host.name())),
         ),
-        _ => Denial::new(Code::NoRoute, format!("no route lets {identity} call port {port}")),
+        Ask::Connection => Denial::new(Code::NoRoute, format!("no route lets {who} call port {port}")),
+    }
+}
+
+impl Locked {
+    fn holder(&self, number: u32) -> Option<&Holder> {
+        self.holders.get(usize::try_from(number).ok()?)
     }
 }
 

@@ -16,7 +16,6 @@ use super::{framing, upstream};
 use crate::authorize::path::Path;
 use crate::authorize::{self, Ask, Code, Denial, Permit, authorize};
 use crate::connection::Connection;
-use crate::identify::Caller;
 use crate::observe::request::Record;
 use crate::signal::Order;
 use crate::worker::Worker;
@@ -97,10 +96,15 @@ async fn forward(
     let generation =
         worker.generation().ok_or_else(|| Denial::new(Code::NoPolicy, "no valid policy is loaded"))?;
     let ask = Ask::Http { method: &method, host: &host_name, path: &path };
-    let who = session.connection.caller.as_ref().map(Caller::who);
-    let request = authorize::Request { port: session.connection.target.port, who, ask };
+    let standing = session.connection.standing(&generation);
+    let shown = session.connection.shown(&standing, &[]);
+    let request = authorize::Request { port: session.connection.target.port, shown, ask };
     let permit = authorize(&generation.gate.policy, &request)?;
     record.permitted(&permit);
+    session.connection.admitted(worker, &generation, &permit);
+    if let Some(denial) = permit.would_deny() {
+        record.spared(denial);
+    }
 
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity);
     record.carry_on(&mut fields);
@@ -153,7 +157,7 @@ fn target(permit: &Permit<'_>, path: &Path<'_>, original: &Uri) -> Result<Uri, D
 
 impl Session {
     fn finish_after(&self, code: Code) {
-        if self.connection.routeless || ends_the_connection(code) {
+        if self.connection.routeless.get() || ends_the_connection(code) {
             self.connection.signal.give(Order::Finish);
         }
     }

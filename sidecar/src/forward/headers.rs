@@ -46,34 +46,56 @@ const ID_LENGTH: usize = 128;
 /// Who calls, as the application is told; made once per connection.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
-    forwarded_client_cert: HeaderValue,
-    client_cert: HeaderValue,
+    /// `X-Forwarded-Client-Cert` and `Client-Cert`, for whoever has shown a certificate.
+    certificate: Option<(HeaderValue, HeaderValue)>,
     peer: String,
+    proto: HeaderValue,
 }
 
 impl Identity {
     /// `by`: the one URI of the server's certificate. None if the identity can't stand in a header.
-    pub(super) fn new(caller: &Caller, by: Option<&str>, peer: IpAddr) -> Option<Self> {
-        let mut element = String::with_capacity(256);
-        if let Some(by) = by {
-            element.push_str("By=");
-            push_quoted(&mut element, by);
-            element.push(';');
-        }
-        element.push_str("Hash=");
-        element.push_str(&hex::encode(caller.fingerprint));
-        element.push_str(";URI=");
-        push_quoted(&mut element, &caller.identity);
-
-        // A byte sequence of RFC 8941, as RFC 9440 section 2.1 wants it.
-        let leaf = caller.chain.first()?;
-        let client_cert = format!(":{}:", STANDARD.encode(leaf));
-        Some(Self {
-            forwarded_client_cert: HeaderValue::try_from(element).ok()?,
-            client_cert: HeaderValue::try_from(client_cert).ok()?,
-            peer: peer.to_canonical().to_string(),
-        })
+    pub(super) fn new(
+        caller: Option<&Caller>,
+        by: Option<&str>,
+        peer: IpAddr,
+        is_secure: bool,
+    ) -> Option<Self> {
+        let certificate = match caller {
+            Some(caller) => Some((forwarded(caller, by)?, client_cert(caller)?)),
+            None => None,
+        };
+        let proto = HeaderValue::from_static(if is_secure { "https" } else { "http" });
+        Some(Self { certificate, peer: peer.to_canonical().to_string(), proto })
     }
+}
+
+/// In Envoy's format.
+fn forwarded(caller: &Caller, by: Option<&str>) -> Option<HeaderValue> {
+    let mut element = String::with_capacity(256);
+    if let Some(by) = by {
+        element.push_str("By=");
+        push_quoted(&mut element, by);
+        element.push(';');
+    }
+    element.push_str("Hash=");
+    element.push_str(&hex::encode(caller.fingerprint));
+    match caller.facts.only_uri() {
+        Some(uri) => {
+            element.push_str(";URI=");
+            push_quoted(&mut element, uri);
+        }
+        None => {
+            element.push_str(";Subject=\"");
+            push_escaped(&mut element, &caller.identity);
+            element.push('"');
+        }
+    }
+    HeaderValue::try_from(element).ok()
+}
+
+/// A byte sequence of RFC 8941, as RFC 9440 section 2.1 wants it.
+fn client_cert(caller: &Caller) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!(":{}:", STANDARD.encode(caller.chain.first()?))).ok()
 }
 
 /// Quoted where Envoy's format for the header needs it.
@@ -82,13 +104,17 @@ fn push_quoted(out: &mut String, value: &str) {
         return out.push_str(value);
     }
     out.push('"');
+    push_escaped(out, value);
+    out.push('"');
+}
+
+fn push_escaped(out: &mut String, value: &str) {
     for character in value.chars() {
         if matches!(character, '"' | '\\') {
             out.push('\\');
         }
         out.push(character);
     }
-    out.push('"');
 }
 
 /// Turns the caller's headers into those that the application gets.
@@ -110,10 +136,12 @@ pub(super) fn to_application(
     }
     headers.insert(HOST, host);
     headers.insert(REQUEST_ID, request_id.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(FORWARDED_PROTO, who.proto.clone());
     append_forwarded_for(headers, &who.peer);
-    headers.insert(FORWARDED_CLIENT_CERT, who.forwarded_client_cert.clone());
-    headers.insert(CLIENT_CERT, who.client_cert.clone());
+    if let Some((forwarded, client_cert)) = &who.certificate {
+        headers.insert(FORWARDED_CLIENT_CERT, forwarded.clone());
+        headers.insert(CLIENT_CERT, client_cert.clone());
+    }
 }
 
 /// Frames a body whose length nobody told (RFC 9112 section 7.1). The client's engine does so by itself but for

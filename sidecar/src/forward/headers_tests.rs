@@ -1,6 +1,8 @@
+use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::*;
+use crate::identify::matcher::Facts;
 
 fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -17,16 +19,29 @@ fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
     lines
 }
 
-fn identity(uri: &str) -> Identity {
-    let caller = Caller {
+fn caller(uri: Option<&str>) -> Caller {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
+    let leaf = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    Caller {
         authority: "postern".into(),
-        identity: uri.into(),
+        authorities: Box::new(["postern".into()]),
+        identity: uri.unwrap_or("CN=\"edge\"").into(),
+        facts: Facts::of(leaf.der()).unwrap(),
         key: [1; 32],
         chain: vec![CertificateDer::from(vec![1, 2, 3])],
         fingerprint: [0xab; 32],
         not_after: UnixTime::now(),
-    };
-    Identity::new(&caller, Some("spiffe://d/server"), "::ffff:10.0.0.9".parse().unwrap()).unwrap()
+    }
+}
+
+fn of(caller: Option<&Caller>, is_secure: bool) -> Identity {
+    let peer = "::ffff:10.0.0.9".parse().unwrap();
+    Identity::new(caller, Some("spiffe://d/server"), peer, is_secure).unwrap()
+}
+
+fn identity(uri: &str) -> Identity {
+    of(Some(&caller(Some(uri))), true)
 }
 
 fn forward(given: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -143,10 +158,21 @@ fn trailers_carry_nothing_that_decides() {
 
 #[test]
 fn identities_are_quoted_where_they_could_be_misread() {
-    let value = |uri| identity(uri).forwarded_client_cert.to_str().unwrap().to_owned();
+    let value = |uri| identity(uri).certificate.unwrap().0.to_str().unwrap().to_owned();
     assert!(value("urn:a").ends_with(";URI=urn:a"));
     assert!(value("urn:a;URI=urn:b").ends_with(r#";URI="urn:a;URI=urn:b""#));
     assert!(value(r#"urn:"a\"#).ends_with(r#";URI="urn:\"a\\""#));
+    let subject = of(Some(&caller(None)), true).certificate.unwrap().0;
+    assert!(subject.to_str().unwrap().ends_with(r#";Subject="CN=\"edge\"""#), "{subject:?}");
+}
+
+#[test]
+fn who_shows_no_certificate_is_not_told_of() {
+    let mut headers = headers(&[("client-cert", ":AA==:"), ("x-forwarded-client-cert", "URI=a")]);
+    let id = HeaderValue::from_static("r1");
+    to_application(&mut headers, HeaderValue::from_static("a.example"), &id, &of(None, false));
+    assert!(!headers.contains_key("client-cert") && !headers.contains_key("x-forwarded-client-cert"));
+    assert_eq!(headers["x-forwarded-proto"], "http");
 }
 
 #[test]

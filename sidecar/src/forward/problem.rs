@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 
@@ -73,6 +73,9 @@ pub(super) fn response(denial: &Denial, request_id: &HeaderValue, wanted: Wanted
     let mut response = common(code.status(), "application/problem+json", request_id, document);
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(challenge) = &denial.challenge {
+        headers.insert(WWW_AUTHENTICATE, challenge.clone());
+    }
     if code == Code::ConnectRefused {
         // RFC 9110 section 15.5.6 asks for it; which methods there are is the application's affair.
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

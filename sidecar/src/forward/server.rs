@@ -13,7 +13,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::server::TlsStream;
 
 use super::exchange::{self, Session};
 use super::headers::Identity;
@@ -21,7 +20,7 @@ use super::io::Watched;
 use super::pool::Key;
 use super::wire::{Intake, Turns};
 use crate::authorize::{Code, Denial};
-use crate::connection::Connection;
+use crate::connection::{Connection, Entry};
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::log::Asked;
@@ -33,7 +32,8 @@ pub(crate) async fn serve<S>(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     generation: &Arc<Generation>,
-    stream: TlsStream<S>,
+    stream: S,
+    is_http2: bool,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -42,7 +42,6 @@ pub(crate) async fn serve<S>(
         let (peer, port) = (connection.peer, connection.target.port);
         return worker.refuse(&denial, peer, port, connection.party(), Asked::default());
     };
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let intake = (!is_http2).then(|| Intake::new(&worker.limits(), Rc::clone(&session.turns)));
     let session = Rc::new(session);
     let io = TokioIo::new(Watched::http(stream, worker, connection, intake));
@@ -62,12 +61,16 @@ pub(crate) async fn serve<S>(
 }
 
 fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Generation) -> Option<Session> {
-    let caller = connection.caller.as_ref()?;
-    let identity = Identity::new(caller, generation.server.uri.as_deref(), connection.peer.ip())?;
-    let pool_key = Key {
-        address: connection.target.address,
-        caller: format!("{}\0{}", caller.authority, caller.identity).into(),
-    };
+    let caller = connection.caller.as_deref();
+    let is_secure = connection.entry == Entry::Tls;
+    let by = generation.server.uri.as_deref();
+    let identity = Identity::new(caller, by, connection.peer.ip(), is_secure)?;
+    // Who shows no certificate is told apart by where they call from.
+    let whose = caller.map_or_else(
+        || format!("\0{}", connection.peer.ip()),
+        |caller| format!("{}\0{}", caller.authority, caller.identity),
+    );
+    let pool_key = Key { address: connection.target.address, caller: whose.into() };
     Some(Session {
         worker: Rc::clone(worker),
         connection: Rc::clone(connection),

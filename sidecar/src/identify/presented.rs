@@ -6,7 +6,7 @@ use x509_parser::prelude::{GeneralName, X509Certificate};
 use super::sha256;
 
 /// Longest text that is taken over from a certificate.
-const CLIP: usize = 300;
+pub(super) const CLIP: usize = 300;
 
 /// A certificate in words. All of it is public, none of it is trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -42,7 +42,8 @@ fn sign(params: &CertificateParams, by: &Ca) -> CertificateDer<'static> {
 }
 
 fn written(name: &str, ca: &Ca) -> Written {
-    Written { name: name.to_owned(), roots: ca.pem.clone(), ..Written::default() }
+    let kind = if name == "postern" { AuthorityKind::Postern } else { AuthorityKind::Bundle };
+    Written { name: name.to_owned(), kind, roots: ca.pem.clone(), ..Written::default() }
 }
 
 #[test]
@@ -79,6 +80,21 @@ fn who_is_let_in_and_who_is_not() {
             "a foreign authority's own kind of name",
             sign(&leaf_params(&["urn:acme"]), &partner),
             Ok(("partner", "urn:acme")),
+        ),
+        (
+            "a foreign authority's without a URI",
+            sign(&leaf_params(&[]), &partner),
+            Ok(("partner", "CN=edge")),
+        ),
+        (
+            "a foreign authority's with two",
+            sign(&leaf_params(&["urn:a", "urn:b"]), &partner),
+            Ok(("partner", "CN=edge")),
+        ),
+        (
+            "a foreign authority's with two, one of them ours",
+            sign(&leaf_params(&["urn:a", ID]), &partner),
+            Err(Code::ForeignIdentity),
         ),
         ("a foreign authority's spiffe name", sign(&plain, &partner), Err(Code::ForeignIdentity)),
         ("in other letters", sign(&leaf_params(&["SPIFFE://d/x"]), &partner), Err(Code::ForeignIdentity)),
@@ -168,5 +184,106 @@ fn a_chain_that_is_too_long_is_not_looked_at() {
         let refusal = authorities.identify(&chain, UnixTime::now()).err();
         assert_eq!(refusal.as_ref().map(|refusal| refusal.denial.code), expected, "{}", chain.len());
         assert!(refusal.is_none_or(|refusal| refusal.denial.reason.contains("too long")));
+    }
+}
+
+#[test]
+fn each_authority_vouches_by_its_own_rules() {
+    let own = ca("postern clients");
+    let pinned =
+        |params: &CertificateParams| params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone();
+    let pin = |leaf: &CertificateDer<'_>| Written {
+        name: "pin".to_owned(),
+        kind: AuthorityKind::Pin,
+        pins: vec![hex::encode(sha256(leaf))],
+        ..Written::default()
+    };
+    let with = |change: &dyn Fn(&mut CertificateParams), uris: &[&str]| {
+        let mut params = leaf_params(uris);
+        change(&mut params);
+        params
+    };
+    let bundle = Written { name: "bundle".to_owned(), ..written("postern", &own) };
+    let bundle = Written { kind: AuthorityKind::Bundle, ..bundle };
+    let admin = Written { admin_only: true, ..written("postern", &own) };
+    let both = |leaf: &CertificateDer<'_>| vec![bundle.clone(), pin(leaf)];
+    for (case, leaf, authorities, expected) in [
+        ("self-signed", pinned(&leaf_params(&[])), None, Ok("pin")),
+        (
+            "a CA's own",
+            pinned(&with(&|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), &[])),
+            None,
+            Ok("pin"),
+        ),
+        ("without usage", pinned(&with(&|p| p.extended_key_usages.clear(), &[])), None, Ok("pin")),
+        (
+            "for servers only",
+            pinned(&with(&|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth], &[])),
+            None,
+            Err(Code::NotForClients),
+        ),
+        (
+            "expired",
+            pinned(&with(&|p| p.not_after = date_time_ymd(2021, 1, 1), &[])),
+            None,
+            Err(Code::Expired),
+        ),
+        (
+            "from the future",
+            pinned(&with(&|p| p.not_before = date_time_ymd(2100, 1, 1), &[])),
+            None,
+            Err(Code::NotYetValid),
+        ),
+        ("our kind of name", pinned(&leaf_params(&[ID])), None, Err(Code::ForeignIdentity)),
+        (
+            "not pinned",
+            sign(&leaf_params(&[]), &own),
+            Some(vec![pin(&[0].as_slice().into())]),
+            Err(Code::UnknownIssuer),
+        ),
+        ("by two", sign(&leaf_params(&["urn:a"]), &own), None, Ok("bundle pin")),
+        (
+            "an authority for admins",
+            sign(&leaf_params(&[ID]), &own),
+            Some(vec![admin.clone()]),
+            Err(Code::UnknownIssuer),
+        ),
+        (
+            "ours, by Postern alone",
+            sign(&leaf_params(&[ID]), &own),
+            Some(vec![bundle.clone(), written("postern", &own)]),
+            Ok("postern"),
+        ),
+        (
+            "a partner's, by the bundle alone",
+            sign(&leaf_params(&[]), &own),
+            Some(vec![written("postern", &own), bundle.clone()]),
+            Ok("bundle"),
+        ),
+    ] {
+        let written = authorities.unwrap_or_else(|| both(&leaf));
+        let authorities = Authorities::parse(&written, Vec::new()).unwrap();
+        let vouching = authorities.identify(&[leaf], UnixTime::now());
+        let vouching = vouching.map(|caller| caller.authorities.join(" ")).map_err(|it| it.denial.code);
+        assert_eq!(vouching, expected.map(str::to_owned), "{case}");
+    }
+    let admins = Authorities::own_only(&[bundle, admin], Vec::new()).unwrap();
+    assert!(admins.identify(&[sign(&leaf_params(&[ID]), &own)], UnixTime::now()).is_ok());
+}
+
+#[test]
+fn authorities_that_cannot_be() {
+    let own = ca("postern clients");
+    let hash = "00".repeat(32);
+    let pin = Written { name: "p".to_owned(), kind: AuthorityKind::Pin, ..Written::default() };
+    for (written, message) in [
+        (vec![pin.clone()], "pins no certificate"),
+        (vec![Written { pins: vec!["zz".to_owned()], ..pin.clone() }], "64 hex digits"),
+        (vec![Written { pins: vec![hash.clone()], roots: own.pem.clone(), ..pin }], "one of type Pin"),
+        (vec![Written { pins: vec![hash], ..written("postern", &own) }], "one of type Pin"),
+        (vec![written("postern", &own), written("postern", &own)], "both of type Postern"),
+    ] {
+        let error = Authorities::parse(&written, Vec::new()).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
     }
 }

@@ -41,6 +41,19 @@ pub enum Party<'a> {
     Known(&'a Caller),
 }
 
+impl<'a> Party<'a> {
+    /// How it is called.
+    pub fn name(&self) -> Option<&'a str> {
+        match self {
+            Self::Known(caller) => Some(&caller.identity),
+            Self::Presented(presented) => {
+                Some(&presented.subject).filter(|name| !name.is_empty()).map(|it| &**it)
+            }
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// How it went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome<'a> {
@@ -124,8 +137,27 @@ pub fn refusal(denial: &Denial, peer: SocketAddr, port: u16, party: Party<'_>, a
     refused(denial, peer, port, party, asked, Outcome::default());
 }
 
+/// One line for one denial that is not carried out.
+pub fn spared(denial: &Denial, peer: SocketAddr, port: u16, party: Party<'_>, asked: Asked<'_>) {
+    denied("would deny", denial, peer, port, party, asked, Outcome::default());
+}
+
 /// As [`refusal`], with what else is known.
 pub fn refused(
+    denial: &Denial,
+    peer: SocketAddr,
+    port: u16,
+    party: Party<'_>,
+    asked: Asked<'_>,
+    outcome: Outcome<'_>,
+) {
+    let is_the_applications = denial.code.stage() == Stage::Application;
+    let message = if is_the_applications { "failed" } else { "refused" };
+    denied(message, denial, peer, port, party, asked, outcome);
+}
+
+fn denied(
+    message: &'static str,
     denial: &Denial,
     peer: SocketAddr,
     port: u16,
@@ -143,10 +175,9 @@ pub fn refused(
         _ => None,
     };
     let fingerprint = caller.map(|caller| hex::encode(caller.fingerprint));
-    let is_the_applications = denial.code.stage() == Stage::Application;
     lines.write(&Line {
         level: "WARN",
-        message: if is_the_applications { "failed" } else { "refused" },
+        message,
         code: Some(denial.code.as_str()),
         reason: Some(clip(&denial.reason)),
         remedy: Some(denial.code.remedy()),

@@ -116,6 +116,11 @@ impl Record {
         line::refused(denial, peer, port, self.connection.party(), asked, outcome);
     }
 
+    /// It would have been refused.
+    pub(crate) fn spared(&self, denial: &Denial) {
+        self.worker.spare(denial, &self.connection, self.asked());
+    }
+
     /// Bytes of the request's body.
     pub(crate) fn received(&self, count: usize) {
         self.received.set(self.received.get() + count as u64);
@@ -169,7 +174,7 @@ impl Record {
         let connection = &self.connection;
         let (peer, port) = (connection.peer, connection.target.port);
         let asked = Asked { trace_id, ..self.asked() };
-        line::permit(peer, port, connection.caller.as_ref(), asked, outcome);
+        line::permit(peer, port, connection.caller.as_deref(), asked, outcome);
     }
 
     fn finished(&self, trace: Trace) -> Finished {

@@ -210,6 +210,8 @@ impl Reloader {
     /// Sends a configuration to every worker; it counts as loaded once each of them enforces it.
     async fn enforce(&self, generation: Generation) -> bool {
         let generation = Arc::new(generation);
+        let audited = generation.gate.policy.audited_ports();
+        self.status.audits.watch(audited, jiff::Timestamp::now().as_second());
         let sent: Vec<_> =
             self.workers.iter().map(|worker| worker.enforce(Arc::clone(&generation))).collect();
         for enforced in sent {
@@ -227,6 +229,12 @@ impl Reloader {
         let unresolved = generation.unresolved.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let notice = format!("closed, since no container of this pod names them: {unresolved}");
         self.readiness.notice("ports", (!unresolved.is_empty()).then_some(notice));
+        let ambiguous: Vec<String> = generation.ambiguous.iter().map(u16::to_string).collect();
+        let notice = format!(
+            "closed, since they are listed by name and by number with different locks: {}",
+            ambiguous.join(", ")
+        );
+        self.readiness.notice("ambiguous ports", (!ambiguous.is_empty()).then_some(notice));
 
         self.metrics.loaded_at.store(jiff::Timestamp::now().as_second(), Relaxed);
         self.metrics.sequence.store(generation.origin.sequence.unwrap_or(0), Relaxed);
