@@ -56,6 +56,21 @@ licences: prerequisites ## check the licences of all dependencies
 unit: prerequisites ## unit and golden tests, without a cluster
 	cargo test --locked --workspace --exclude postern-tests
 
+# What `make fuzz` looks for faults in, and for how many seconds each; `make unit` runs a fixed number of cases.
+FUZZ      ?= path host headers configuration htpasswd certificates names basic wire
+FUZZ_TIME ?= 60
+
+.PHONY: fuzz
+fuzz: ## look for bytes that break a promise: make fuzz FUZZ=path FUZZ_TIME=600 (needs cargo-fuzz and a nightly Rust)
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: 'cargo install cargo-fuzz' brings it; without it, POSTERN_FUZZ_CASES=1000000 cargo test -p postern-fuzz tries more cases than make unit does" >&2; exit 1; }
+	@cargo +nightly --version >/dev/null 2>&1 || { echo "a nightly Rust is missing, which libFuzzer's instrumentation needs: 'rustup toolchain install nightly' brings it" >&2; exit 1; }
+	@set -e; for target in $(FUZZ); do \
+	  mkdir -p "target/fuzz/$$target" target/fuzz/faults; \
+	  cargo +nightly fuzz run --fuzz-dir tests/fuzz --features libfuzzer "$$target" \
+	    "target/fuzz/$$target" "tests/fuzz/corpus/$$target" -- -max_total_time=$(FUZZ_TIME) -max_len=4096 \
+	    -dict="tests/fuzz/dictionary/$$target" -artifact_prefix=target/fuzz/faults/; \
+	done
+
 .PHONY: check-chart
 check-chart: cluster ## lint and render the chart, and let an API server judge what it renders
 	$(IN) charts/postern/check.sh

@@ -117,6 +117,16 @@ fn push_escaped(out: &mut String, value: &str) {
     }
 }
 
+/// Removes what a caller may not say to the application, or has said to the sidecar alone: one hop's headers, and
+/// every spelling of those that are reserved.
+pub fn clean(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    // The sidecar has answered it: the body is read only once there is a permit.
+    headers.remove(EXPECT);
+    strip_reserved(headers);
+    join_cookies(headers);
+}
+
 /// Turns the caller's headers into those that the application gets.
 pub(super) fn to_application(
     headers: &mut HeaderMap,
@@ -125,11 +135,7 @@ pub(super) fn to_application(
     who: &Identity,
 ) {
     let wants_trailers = accepts_trailers(headers);
-    strip_hop_by_hop(headers);
-    // The sidecar has answered it: the body is read only once there is a permit.
-    headers.remove(EXPECT);
-    strip_reserved(headers);
-    join_cookies(headers);
+    clean(headers);
 
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -159,7 +165,7 @@ pub(super) fn to_caller(headers: &mut HeaderMap) {
 
 /// Removes from trailers what must not come so late: framing, routing and credentials (RFC 9110 section
 /// 6.5.1), and what is reserved.
-pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+pub fn clean_trailers(trailers: &mut HeaderMap) {
     strip_hop_by_hop(trailers);
     strip_reserved(trailers);
     for name in [
@@ -185,9 +191,9 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|option| option.trim().parse().ok())
+            // By bytes: one that is not ASCII must not hide the options beside it.
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
             .collect();
         for name in named {
             headers.remove(name);

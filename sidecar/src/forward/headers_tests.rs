@@ -194,3 +194,11 @@ fn request_ids_are_kept_if_well_formed() {
     assert_eq!(request_id(&headers(&[("x-request-id", &long)])).len(), 32);
     assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
 }
+
+#[test]
+fn a_byte_that_is_not_ascii_hides_no_option_of_connection() {
+    let mut given = headers(&[("x-secret", "1"), ("x-other", "2")]);
+    given.append(CONNECTION, HeaderValue::from_bytes(b"cl\xe9se, X-Secret").unwrap());
+    clean(&mut given);
+    assert_eq!(lines(&given), [("x-other".to_owned(), "2".to_owned())]);
+}

@@ -11,14 +11,14 @@
 mod body;
 mod exchange;
 mod framing;
-mod headers;
+pub mod headers;
 mod io;
 mod pool;
 mod problem;
 mod server;
 mod stream;
 mod upstream;
-mod wire;
+pub mod wire;
 
 pub(crate) use self::pool::Pool;
 pub(crate) use self::server::serve as http;

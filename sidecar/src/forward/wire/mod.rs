@@ -20,6 +20,8 @@ pub(super) use self::intake::Intake;
 pub(super) use self::scanner::too_large;
 pub(super) use self::turns::Turns;
 
+use self::scanner::Scanner;
+use crate::authorize::Denial;
 use crate::limits::Limits;
 
 /// What a head may hold at most.
@@ -41,4 +43,23 @@ impl Bounds {
             headers: limits.header_count,
         }
     }
+}
+
+/// What an engine gets to read of a connection's bytes, which come in these pieces, and why no more: the scanner by
+/// itself, for proofs that need no connection. It ends before whatever follows a request for another protocol.
+pub fn let_through<'a>(
+    limits: &Limits,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<u8>, Option<Denial>) {
+    let mut scanner = Scanner::new(Bounds::of(limits));
+    let (mut passed, mut held) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        held.extend_from_slice(piece);
+        let scan = scanner.scan(&held);
+        passed.extend(held.drain(..scan.passed.min(held.len())));
+        if let Some(fault) = scan.fault {
+            return (passed, Some(fault.denial));
+        }
+    }
+    (passed, None)
 }

@@ -1,0 +1,4 @@
+//! See [`postern_fuzz::path`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| postern_fuzz::path::check(data));
