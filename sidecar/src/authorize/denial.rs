@@ -184,6 +184,8 @@ codes! {
     HeadTooLarge 431 "send smaller headers";
     /// A request's head did not come in time.
     HeadTimeout 408 "look at the network between caller and pod, and at what the caller waits for";
+    /// HTTP/2 that is none, or that comes as a flood: a stream was reset, or the connection was ended.
+    Http2Refused 400 "look at what the caller sends: RFC 9113 says what is proper, and fewer resets may be needed";
     /// More headers than allowed.
     TooManyHeaders 431 "send fewer headers";
     /// The CONNECT method.

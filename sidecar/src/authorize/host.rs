@@ -1,4 +1,9 @@
 //! The host that a request names, in its one canonical form.
+//!
+//! The name that TLS was asked for (SNI) takes no part: a port has one lock and one certificate whatever name it is
+//! reached by, gateways ask for the backend's name and send their own callers' hosts, and every request is judged by
+//! the host that it names itself. A request can therefore not reach a lock that its connection did not open, and
+//! there is nothing to answer 421 (RFC 9110 section 15.5.20) to.
 
 use std::borrow::Cow;
 

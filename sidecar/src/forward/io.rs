@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::wire::Intake;
-use crate::authorize::Denial;
+use super::wire::{Frames, Intake, Refusal};
+use crate::authorize::{Code, Denial};
 use crate::connection::Connection;
 use crate::log::Asked;
 use crate::worker::Worker;
@@ -22,6 +22,10 @@ pub(super) struct Watched<S> {
     connection: Rc<Connection>,
     /// Judges HTTP/1.1 before the engine reads it.
     intake: Option<Intake>,
+    /// Follows HTTP/2 as the engine writes it.
+    frames: Option<Frames>,
+    /// Whether the log has been told that the engine reset a stream: once per connection is enough.
+    has_told: bool,
     /// How the end is come to, for HTTP.
     end: End,
 }
@@ -42,10 +46,10 @@ impl<S> Watched<S> {
     /// For bytes of any kind.
     pub(super) fn bytes(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
         let (worker, connection) = (Rc::clone(worker), Rc::clone(connection));
-        Self { stream, worker, connection, intake: None, end: End::Plain }
+        Self { stream, worker, connection, intake: None, frames: None, has_told: false, end: End::Plain }
     }
 
-    /// For HTTP; `intake` for HTTP/1.1.
+    /// For HTTP; with an `intake` HTTP/1.1, without HTTP/2.
     pub(super) fn http(
         stream: S,
         worker: &Rc<Worker>,
@@ -53,7 +57,9 @@ impl<S> Watched<S> {
         intake: Option<Intake>,
     ) -> Self {
         let end = End::Lingering { since_shutdown: None, discarded: 0 };
-        Self { stream, worker: Rc::clone(worker), connection: Rc::clone(connection), intake, end }
+        let frames = intake.is_none().then(Frames::default);
+        let (worker, connection) = (Rc::clone(worker), Rc::clone(connection));
+        Self { stream, worker, connection, intake, frames, has_told: false, end }
     }
 
     fn received(&self, count: usize) {
@@ -71,9 +77,26 @@ impl<S> Watched<S> {
             connection.head_since.set(Some(self.worker.now()));
         }
         if let Some(denial) = denial {
-            let (peer, port) = (connection.peer, connection.target.port);
-            self.worker.refuse(denial, peer, port, connection.party(), Asked::default());
+            self.refuse(denial);
         }
+    }
+
+    fn refuse(&self, denial: &Denial) {
+        let (peer, port) = (self.connection.peer, self.connection.target.port);
+        self.worker.refuse(denial, peer, port, self.connection.party(), Asked::default());
+    }
+
+    /// What the engine of HTTP/2 refused by itself. Each is counted; of resets the first is logged.
+    fn written(&mut self, bytes: &[u8]) {
+        let Some(mut frames) = self.frames.take() else { return };
+        frames.follow(bytes, |refusal| {
+            if matches!(refusal, Refusal::Connection(_)) || !std::mem::replace(&mut self.has_told, true) {
+                self.refuse(&Denial::new(Code::Http2Refused, refusal.to_string()));
+            } else {
+                self.worker.metrics.denial(Code::Http2Refused);
+            }
+        });
+        self.frames = Some(frames);
     }
 
     fn sent(&self, count: usize) {
@@ -131,6 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
         self.sent(count);
+        if self.frames.is_some() {
+            self.written(bytes.get(..count).unwrap_or_default());
+        }
         Poll::Ready(Ok(count))
     }
 
@@ -141,6 +167,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices))?;
         self.sent(count);
+        if self.frames.is_some() {
+            let mut left = count;
+            for slice in slices {
+                let taken = left.min(slice.len());
+                self.written(slice.get(..taken).unwrap_or_default());
+                left -= taken;
+            }
+        }
         Poll::Ready(Ok(count))
     }
 

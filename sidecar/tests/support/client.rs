@@ -12,9 +12,11 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -29,6 +31,14 @@ pub type Body = BoxBody<Bytes, Infallible>;
 pub struct Client {
     address: SocketAddr,
     config: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
+    /// The name that TLS is asked for.
+    name: ServerName<'static>,
+}
+
+/// The name in the server's certificate.
+fn server_name() -> ServerName<'static> {
+    ServerName::try_from("orders.shop.svc").unwrap()
 }
 
 /// How an attempt ended.
@@ -46,7 +56,8 @@ impl Client {
     pub fn new(address: SocketAddr, servers: &Authority, leaf: Option<&Leaf>, alpn: &[&[u8]]) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(servers.pem.as_bytes()).unwrap()).unwrap();
-        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let roots = Arc::new(roots);
+        let builder = ClientConfig::builder().with_root_certificates(Arc::clone(&roots));
         let mut config = match leaf {
             Some(leaf) => {
                 builder.with_client_auth_cert(vec![leaf.certificate.clone()], leaf.private_key()).unwrap()
@@ -54,7 +65,17 @@ impl Client {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Self { address, config: Arc::new(config) }
+        Self { address, config: Arc::new(config), roots, name: server_name() }
+    }
+
+    /// Asks for another name in the handshake, and takes the server's certificate all the same.
+    pub fn asking_for(mut self, name: &str) -> Self {
+        let usual = WebPkiServerVerifier::builder(Arc::clone(&self.roots)).build().unwrap();
+        let mut config = (*self.config).clone();
+        config.dangerous().set_certificate_verifier(Arc::new(WhateverWasAsked(usual)));
+        self.config = Arc::new(config);
+        self.name = ServerName::try_from(name.to_owned()).unwrap();
+        self
     }
 
     pub fn http1(address: SocketAddr, servers: &Authority, leaf: &Leaf) -> Self {
@@ -67,8 +88,7 @@ impl Client {
 
     pub async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
-        let name = ServerName::try_from("orders.shop.svc").unwrap();
-        TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
+        TlsConnector::from(Arc::clone(&self.config)).connect(self.name.clone(), stream).await
     }
 
     /// Sends bytes and reads to the end, or to the end of an HTTP/1.1 answer with a length.
@@ -117,6 +137,45 @@ impl Client {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
         sender
+    }
+}
+
+/// Verifies the server by its own name, not by the one that it was asked for.
+#[derive(Debug)]
+struct WhateverWasAsked(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for WhateverWasAsked {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.verify_server_cert(end_entity, intermediates, &server_name(), ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod application;
 pub mod client;
 pub mod guard;
+pub mod h2;
 pub mod house;
 pub mod pki;
 pub mod prelude;

@@ -1,4 +1,4 @@
-//! The bytes of HTTP/1.1 before any engine reads them.
+//! The bytes themselves: of HTTP/1.1 before any engine reads them, of HTTP/2 as the engine writes them.
 //!
 //! An engine settles silently what two readers could read in two ways, or refuses it without telling anybody.
 //! Here every head is judged first, so that the engine sees only what has one meaning, and a refusal is answered
@@ -7,14 +7,17 @@
 //! * [`head`] judges one whole head, [`chunked`] follows one body: pure, by the byte.
 //! * [`scanner`] knows where one message ends and the next begins.
 //! * [`intake`] holds back the part of a head that has come, and puts a request of ours in a refused one's place.
+//! * [`frames`] notices what the engine refuses by itself in HTTP/2, which needs a decoder to be judged before.
 //! * [`turns`] tells whoever answers the requests which of them was refused here.
 
 mod chunked;
+mod frames;
 mod head;
 mod intake;
 mod scanner;
 mod turns;
 
+pub(super) use self::frames::{Frames, Refusal};
 pub(super) use self::head::too_long;
 pub(super) use self::intake::Intake;
 pub(super) use self::scanner::too_large;
@@ -63,3 +66,6 @@ pub fn let_through<'a>(
     }
     (passed, None)
 }
+
+#[cfg(test)]
+mod engine_tests;

@@ -130,6 +130,12 @@ impl Scanner {
         self.heads
     }
 
+    /// Whether no message is on its way.
+    #[cfg(test)]
+    pub(super) const fn is_between(&self) -> bool {
+        matches!(self.state, State::Head(Search { seen: 0, .. }))
+    }
+
     pub(super) const fn is_undecided(&self) -> bool {
         matches!(self.state, State::Undecided)
     }

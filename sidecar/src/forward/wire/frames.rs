@@ -1,0 +1,166 @@
+//! The HTTP/2 frames that the engine writes, followed for what it refuses by itself (RFC 9113 sections 6.4, 6.8):
+//! it resets a stream, or ends the connection, and tells nobody but the caller why.
+
+/// Follows the bytes that go out on one connection.
+#[derive(Debug, Default)]
+pub(in crate::forward) struct Frames {
+    /// The beginning of the current frame.
+    begun: [u8; LONGEST],
+    have: usize,
+    /// Bytes of the current frame that are still to come and of no interest.
+    rest: usize,
+}
+
+/// What the engine did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::forward) enum Refusal {
+    /// One stream was reset.
+    Stream(ErrorCode),
+    /// The connection ends.
+    Connection(ErrorCode),
+}
+
+/// RFC 9113 section 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::forward) struct ErrorCode(u32);
+
+const HEADER: usize = 9;
+/// Of a GOAWAY frame: its header, the last stream and the error.
+const LONGEST: usize = HEADER + 8;
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+
+impl Frames {
+    /// Goes through bytes that follow on the last ones; `tell` hears of each refusal.
+    pub(in crate::forward) fn follow(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Refusal)) {
+        while !bytes.is_empty() {
+            if self.rest > 0 {
+                let skipped = self.rest.min(bytes.len());
+                self.rest -= skipped;
+                bytes = bytes.get(skipped..).unwrap_or_default();
+                continue;
+            }
+            let wanted = self.wanted();
+            let taken = (wanted - self.have).min(bytes.len());
+            let (now, later) = bytes.split_at(taken);
+            if let Some(place) = self.begun.get_mut(self.have..self.have + taken) {
+                place.copy_from_slice(now);
+            }
+            (self.have, bytes) = (self.have + taken, later);
+            if self.have == self.wanted() && self.have >= HEADER {
+                if let Some(refusal) = self.refusal() {
+                    tell(refusal);
+                }
+                self.rest = self.length() + HEADER - self.have;
+                self.have = 0;
+            }
+        }
+    }
+
+    /// How much of the current frame is looked at, as far as that is known.
+    fn wanted(&self) -> usize {
+        if self.have < HEADER { HEADER } else { HEADER + self.interest().min(self.length()) }
+    }
+
+    fn interest(&self) -> usize {
+        match self.begun {
+            [_, _, _, RST_STREAM, ..] => 4,
+            [_, _, _, GOAWAY, ..] => 8,
+            _ => 0,
+        }
+    }
+
+    fn length(&self) -> usize {
+        let [high, middle, low, ..] = self.begun;
+        usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        let code = |at: usize| {
+            let bytes = self.begun.get(at..at + 4)?.first_chunk()?;
+            Some(ErrorCode(u32::from_be_bytes(*bytes))).filter(ErrorCode::is_the_callers)
+        };
+        match self.interest() {
+            wanted if wanted > self.length() => None,
+            4 => code(HEADER).map(Refusal::Stream),
+            8 => code(HEADER + 4).map(Refusal::Connection),
+            _ => None,
+        }
+    }
+}
+
+impl ErrorCode {
+    /// Whether it blames the caller. The others end what was no longer wanted, or broke at the application.
+    fn is_the_callers(&self) -> bool {
+        self.name().is_some()
+    }
+
+    /// None for those that don't blame the caller.
+    fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1 => "PROTOCOL_ERROR",
+            3 => "FLOW_CONTROL_ERROR",
+            4 => "SETTINGS_TIMEOUT",
+            5 => "STREAM_CLOSED",
+            6 => "FRAME_SIZE_ERROR",
+            7 => "REFUSED_STREAM",
+            9 => "COMPRESSION_ERROR",
+            11 => "ENHANCE_YOUR_CALM",
+            _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (what, code) = match self {
+            Self::Stream(code) => ("a stream was reset", code),
+            Self::Connection(code) => ("the connection was ended", code),
+        };
+        let why = match code.0 {
+            7 => "more streams at a time than are allowed",
+            11 => "a flood of resets, or headers beyond all limits",
+            _ => "what came is not HTTP/2 as RFC 9113 has it",
+        };
+        write!(f, "{what} with {}: {why}", code.name().unwrap_or("another error"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, 0, 0, 0, 0, 1], payload].concat()
+    }
+
+    #[test]
+    fn refusals_are_found_however_the_bytes_are_cut() {
+        let bytes = [
+            frame(4, &[0, 3, 0, 0, 0, 100]),
+            frame(1, &[0x88]),
+            frame(0, &[RST_STREAM; 300]),
+            frame(RST_STREAM, &[0, 0, 0, 1]),
+            frame(RST_STREAM, &[0, 0, 0, 8]),
+            frame(4, &[]),
+            frame(GOAWAY, &[0, 0, 0, 3, 0, 0, 0, 0]),
+            frame(GOAWAY, &[&[0, 0, 0, 3, 0, 0, 0, 11], &b"too_many_resets"[..]].concat()),
+            frame(RST_STREAM, &[0, 0]),
+            frame(RST_STREAM, &[0, 0, 0, 7]),
+        ]
+        .concat();
+        let expected = [
+            Refusal::Stream(ErrorCode(1)),
+            Refusal::Connection(ErrorCode(11)),
+            Refusal::Stream(ErrorCode(7)),
+        ];
+        for size in 1..bytes.len() {
+            let (mut frames, mut told) = (Frames::default(), Vec::new());
+            for piece in bytes.chunks(size) {
+                frames.follow(piece, |refusal| told.push(refusal));
+            }
+            assert_eq!(told, expected, "in pieces of {size}");
+        }
+    }
+}
