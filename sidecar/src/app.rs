@@ -29,7 +29,7 @@ use crate::reload::standalone::File;
 use crate::reload::{LoadError, Reloader, Source};
 use crate::status::Status;
 use crate::vital::Vital;
-use crate::{admin, drain, worker};
+use crate::{admin, credentials, drain, worker};
 
 /// For the last spans to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(2);
@@ -310,6 +310,8 @@ impl App {
             access_log: options.access_log,
             audits: Arc::clone(&status.audits),
             spans,
+            passwords: credentials::Pool::start(credentials::Load::for_workers(options.workers))
+                .map_err(system("thread for passwords"))?,
         };
         let Started { workers, ended, budget } =
             start_workers(&options, endpoints.inbound, &metrics, &settings, &stop, &mut vital)?;

@@ -118,9 +118,6 @@ pub enum GenerationError {
     /// How the sidecar should work.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Locks that nothing here can open yet.
-    #[error("this version of the sidecar checks no headers; use mutual TLS")]
-    HeadersNotChecked,
     /// The TLS library.
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
@@ -145,9 +142,6 @@ impl Generation {
         let certificate = Arc::new(SingleCertAndKey::from(certified));
 
         let compiled = Policy::compile(parts.policy, parts.port_names)?;
-        if compiled.policy.locked_ports().any(|(_, locked)| locked.looks_at_headers()) {
-            return Err(GenerationError::HeadersNotChecked);
-        }
         let authorities = Authorities::parse(&parts.policy.authorities, issuer.clone())?;
         let gate = Arc::new(Gate { policy: compiled.policy, authorities });
         let admins = Admins {

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod observe;
 pub mod original_destination;
 pub mod own_addresses;
+mod present;
 pub mod probes;
 pub mod readiness;
 pub mod redirect;

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::authorize::{Code, Denial};
 use crate::connection::{self, Connection, Inbound, Registered};
+use crate::credentials::{self, Checker};
 use crate::forward::Pool;
 use crate::generation::Generation;
 use crate::limits::Limits;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub audits: Arc<Audits>,
     /// Where spans go.
     pub spans: export::Sender,
+    /// Who checks slow passwords.
+    pub passwords: Arc<credentials::Pool>,
 }
 
 /// A worker's own state.
@@ -70,6 +73,7 @@ pub(crate) struct Worker {
     sampling_ppm: Cell<Option<u32>>,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) pool: Pool,
+    pub(crate) checker: Checker,
     load: Arc<AtomicUsize>,
     generation: RefCell<Option<Arc<Generation>>>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
@@ -149,6 +153,7 @@ impl Worker {
     fn new(settings: Settings, metrics: Arc<WorkerMetrics>, load: Arc<AtomicUsize>) -> Self {
         Self {
             pool: Pool::new(settings.limits.upstream_idle),
+            checker: Checker::new(Arc::clone(&settings.passwords)),
             limits: RefCell::new(Rc::new(settings.limits.clone())),
             access_log: Cell::new(settings.access_log),
             sampling_ppm: Cell::default(),
@@ -291,6 +296,11 @@ impl Worker {
     /// The configuration in force.
     pub(crate) fn generation(&self) -> Option<Arc<Generation>> {
         self.generation.borrow().clone()
+    }
+
+    /// Whether a configuration is the one in force.
+    pub(crate) fn enforces(&self, generation: &Arc<Generation>) -> bool {
+        self.generation.borrow().as_ref().is_some_and(|now| Arc::ptr_eq(now, generation))
     }
 
     /// The bounds in force.

@@ -7,6 +7,7 @@ use postern_config::policy::{Enforcement, Mode, Protocol, Require, Transport, Up
 
 use super::policy::KeyHash;
 use super::route::Route;
+use crate::credentials::{Secrets, Users};
 use crate::identify::matcher::Matcher;
 
 /// What is in front of one port.
@@ -67,8 +68,19 @@ pub struct HeaderLock {
     pub upstream: Upstream,
     /// What a 401 says, for credentials.
     pub(super) challenge: Option<HeaderValue>,
+    /// By what it is checked; its places are those of `secrets`.
+    pub(super) checks: Checks,
     /// By the place of a secret in this lock's list.
     pub(super) secrets: Vec<Secret>,
+}
+
+/// By what a header's value is checked.
+#[derive(Debug)]
+pub enum Checks {
+    /// As credentials.
+    Users(Arc<Users>),
+    /// As it is.
+    Secrets(Secrets),
 }
 
 /// What a lock's header holds.
@@ -177,7 +189,13 @@ impl Locked {
         let alike = |(one, other): (&Lock, &Lock)| match (one, other) {
             (Lock::MutualTls, Lock::MutualTls) => true,
             (Lock::Header(one), Lock::Header(other)) => {
-                one.name == other.name && one.kind == other.kind && one.upstream == other.upstream
+                let prints = |lock: &HeaderLock| -> Vec<[u8; 32]> {
+                    lock.secrets.iter().map(|secret| secret.print).collect()
+                };
+                one.name == other.name
+                    && one.kind == other.kind
+                    && one.upstream == other.upstream
+                    && prints(one) == prints(other)
             }
             _ => false,
         };
@@ -186,6 +204,13 @@ impl Locked {
             && self.require == other.require
             && self.locks.len() == other.locks.len()
             && self.locks.iter().zip(&other.locks).all(alike)
+    }
+}
+
+impl HeaderLock {
+    /// By what it is checked.
+    pub fn checks(&self) -> &Checks {
+        &self.checks
     }
 }
 

@@ -1,12 +1,14 @@
 //! The header locks of a door, and the secrets that open them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use postern_config::policy::{self as config, Upstream};
 
-use super::door::{HeaderKind, HeaderLock, Lock, Secret, Whose};
+use super::door::{Checks, HeaderKind, HeaderLock, Lock, Secret, Whose};
+use crate::credentials::{CredentialError, Secrets, Users};
 use crate::identify::sha256;
 
 /// Names that mean something else to HTTP, or that the sidecar writes itself.
@@ -47,6 +49,9 @@ pub enum HeaderError {
     /// Two locks on one header.
     #[error("two locks look at the header {0:?}; give each a header of its own")]
     Twice(String),
+    /// What opens it.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
 }
 
 /// Gives each secret of a policy its number in the table of last uses.
@@ -84,9 +89,10 @@ impl Keyring {
         };
         let name = header(name)?;
         let mut secrets = Vec::new();
-        match written {
+        let checks = match written {
             config::Lock::Basic { users: Some(users), .. } => {
                 secrets.extend(users.iter().map(|user| self.credential(Whose::Anybody, user)));
+                Checks::Users(Arc::new(Users::compile(users)?))
             }
             config::Lock::Header { .. } => {
                 for (holder, caller) in (0..).zip(callers) {
@@ -96,16 +102,20 @@ impl Keyring {
                         seen: self.number(&value.id),
                     }));
                 }
+                Checks::Secrets(Secrets::compile(callers.iter().flat_map(|caller| &caller.header_values))?)
             }
             _ => {
                 for (holder, caller) in (0..).zip(callers) {
                     let own = |user| self.credential(Whose::Holder(holder), user);
                     secrets.extend(caller.credentials.iter().map(own));
                 }
+                // All of them together, so that an unknown user costs what a known one does.
+                let users = callers.iter().flat_map(|caller| &caller.credentials);
+                Checks::Users(Arc::new(Users::compile(users)?))
             }
-        }
+        };
         let challenge = (kind != HeaderKind::Secret).then(|| challenge(&name)).flatten();
-        Ok(Lock::Header(HeaderLock { name, kind, upstream, challenge, secrets }))
+        Ok(Lock::Header(HeaderLock { name, kind, upstream, challenge, checks, secrets }))
     }
 
     fn credential(&mut self, whose: Whose, user: &config::Credential) -> Secret {

@@ -51,6 +51,19 @@ impl<'a> Permit<'a> {
         self.holder().map(|holder| &*holder.name)
     }
 
+    /// Tells one caller from every other, where a certificate alone does not. No connection to the application is shared
+    /// between two of them.
+    pub fn principal(&self) -> Option<String> {
+        let granted = self.granted.filter(|granted| granted.locked.looks_at_headers())?;
+        let holder = self.holder()?;
+        let mut all = format!("{}\0{}", holder.route.name, holder.name);
+        for secret in self.fitting(granted) {
+            all.push('\0');
+            all.push_str(&hex::encode(secret.print));
+        }
+        Some(all)
+    }
+
     /// Whether the caller may tell of the certificate of whom it calls for.
     pub fn forwarded_certificate(&self) -> ForwardedCertificate {
         self.holder().map(|holder| holder.route.forwarded).unwrap_or_default()

@@ -2,11 +2,11 @@
 //! fair to the addresses that wait in it.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use aws_lc_rs::{hmac, rand};
 
@@ -42,6 +42,12 @@ impl Load {
 pub struct Pool {
     shared: Arc<Shared>,
     key: hmac::Key,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("load", &self.shared.load).finish_non_exhaustive()
+    }
 }
 
 struct Shared {

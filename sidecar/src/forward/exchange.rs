@@ -1,10 +1,11 @@
 //! One request: judge, rewrite, send, answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Answer, InFlight, Outbound};
@@ -14,9 +15,11 @@ use super::problem::{self, Wanted};
 use super::wire::Turns;
 use super::{framing, upstream};
 use crate::authorize::path::Path;
-use crate::authorize::{self, Ask, Code, Denial, Permit, authorize};
+use crate::authorize::{self, Ask, Code, Denial, Permit, Proof, authorize};
 use crate::connection::Connection;
+use crate::generation::Generation;
 use crate::observe::request::Record;
+use crate::present;
 use crate::signal::Order;
 use crate::worker::Worker;
 
@@ -93,11 +96,10 @@ async fn forward(
     let host_name = authorize::host::Host::parse(host_text)?;
     let path = Path::parse(path_of(&uri, &method)?)?;
 
-    let generation =
-        worker.generation().ok_or_else(|| Denial::new(Code::NoPolicy, "no valid policy is loaded"))?;
+    let (generation, proofs) = session.prove(&fields).await?;
     let ask = Ask::Http { method: &method, host: &host_name, path: &path };
     let standing = session.connection.standing(&generation);
-    let shown = session.connection.shown(&standing, &[]);
+    let shown = session.connection.shown(&standing, &proofs);
     let request = authorize::Request { port: session.connection.target.port, shown, ask };
     let permit = authorize(&generation.gate.policy, &request)?;
     record.permitted(&permit);
@@ -106,6 +108,7 @@ async fn forward(
         record.spared(denial);
     }
 
+    headers::strip_keys(&mut fields, &generation, request.port);
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity);
     record.carry_on(&mut fields);
     let body = if body.is_end_stream() { Outbound::Empty } else { Outbound::Caller(body) };
@@ -116,7 +119,8 @@ async fn forward(
     *outgoing.method_mut() = method.clone();
     *outgoing.uri_mut() = target(&permit, &path, &uri)?;
     *outgoing.headers_mut() = fields;
-    let answer = upstream::send(worker, &permit, &session.pool_key, outgoing);
+    let key = session.key(&permit);
+    let answer = upstream::send(worker, &permit, &key, outgoing);
     let (response, lease) = record.waiting(answer).await?;
     Ok(Forwarded { response, lease })
 }
@@ -156,6 +160,39 @@ fn target(permit: &Permit<'_>, path: &Path<'_>, original: &Uri) -> Result<Uri, D
 }
 
 impl Session {
+    /// What the request shows beside the certificate, under the configuration in force.
+    async fn prove(&self, fields: &HeaderMap) -> Result<(Arc<Generation>, Vec<Proof>), Denial> {
+        let (worker, port) = (&self.worker, self.connection.target.port);
+        loop {
+            let generation = worker
+                .generation()
+                .ok_or_else(|| Denial::new(Code::NoPolicy, "no valid policy is loaded"))?;
+            let Some(locked) = generation.gate.policy.locked(port) else {
+                return Ok((generation, Vec::new()));
+            };
+            let proofs = present::proofs(&worker.checker, locked, fields, self.connection.peer.ip()).await;
+            // What was checked by a configuration that is over by now counts for nothing.
+            if worker.enforces(&generation) {
+                return if self.connection.signal.order() == Order::Stop {
+                    Err(authorize::closed(port))
+                } else {
+                    Ok((generation, proofs))
+                };
+            }
+        }
+    }
+
+    /// Where connections for this caller lie.
+    fn key(&self, permit: &Permit<'_>) -> Key {
+        match permit.principal() {
+            None => self.pool_key.clone(),
+            Some(principal) => {
+                let caller = format!("{}\0{principal}", self.pool_key.caller).into();
+                Key { caller, ..self.pool_key.clone() }
+            }
+        }
+    }
+
     fn finish_after(&self, code: Code) {
         if self.connection.routeless.get() || ends_the_connection(code) {
             self.connection.signal.give(Order::Finish);

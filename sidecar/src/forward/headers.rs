@@ -15,6 +15,10 @@ use http::header::{
     UPGRADE,
 };
 
+use postern_config::policy::Upstream;
+
+use crate::authorize::door::Locked;
+use crate::generation::Generation;
 use crate::identify::Caller;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -204,14 +208,33 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes the headers of locks, whether a lock has looked at them or not: those of the port's, but for what the
+/// application is to see, and every header that holds a secret on some port.
+pub(super) fn strip_keys(headers: &mut HeaderMap, generation: &Generation, port: u16) {
+    let locked = generation.gate.policy.locked(port);
+    let is_key = |name: &HeaderName| {
+        let name = name.as_str();
+        let of_port = locked.into_iter().flat_map(Locked::header_locks).any(|lock| {
+            let is_kept = lock.upstream == Upstream::Keep && name == lock.name.as_str();
+            is_spelling_of(name, lock.name.as_str()) && !is_kept
+        });
+        of_port || generation.secret_headers.iter().any(|secret| is_spelling_of(name, secret.as_str()))
+    };
+    strip(headers, is_key);
+}
+
 fn strip_reserved(headers: &mut HeaderMap) {
     let doomed = |name: &HeaderName| {
         let name = name.as_str();
         RESERVED.iter().any(|reserved| is_spelling_of(name, reserved))
             || (name.contains('_') && OURS.iter().any(|ours| is_spelling_of(name, ours)))
     };
+    strip(headers, doomed);
+}
+
+fn strip(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
     // Mostly there is none, and then nothing is allocated.
-    if headers.keys().any(doomed) {
+    if headers.keys().any(&doomed) {
         let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
         for name in names {
             headers.remove(name);

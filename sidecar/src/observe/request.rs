@@ -42,6 +42,8 @@ pub(crate) struct Record {
 /// By which part of the policy.
 struct LetIn {
     route: Box<str>,
+    /// The caller of that route.
+    user: Box<str>,
 }
 
 impl Record {
@@ -76,7 +78,8 @@ impl Record {
         if self.worker.access_log() || self.is_recorded() {
             let route = permit.route().unwrap_or_default().into();
             // A request is judged once.
-            let _ = self.let_in_by.set(LetIn { route });
+            let user = permit.caller().unwrap_or_default().into();
+            let _ = self.let_in_by.set(LetIn { route, user });
         }
     }
 
@@ -156,6 +159,7 @@ impl Record {
         let waited = self.waited.get();
         Outcome {
             route: let_in.map(|by| &*by.route),
+            user: let_in.map(|by| &*by.user),
             waited: (!waited.is_zero()).then_some(waited),
             ..Outcome::default()
         }
