@@ -46,20 +46,20 @@ use crate::selector::PodSelector;
 #[x_kube(
     validation = Rule::new(
         "!has(self.transport) || self.transport != 'Plaintext' \
-         || (has(self.locks) && (has(self.locks.all) ? self.locks.all : self.locks.any).all(l, l.type in ['Basic', 'Header']))"
+         || (has(self.locks) && (has(self.locks.all) ? self.locks.all.all(l, l.type in ['Basic', 'Header']) : self.locks.any.all(l, l.type in ['Basic', 'Header'])))"
     ).message("nobody can show a certificate without TLS: write transport: Plaintext only beside locks \
                of type Basic and Header"),
     validation = Rule::new(
         "!has(self.ports) || self.ports.all(p, has(p.open) \
          || (has(p.transport) ? p.transport : has(self.transport) ? self.transport : 'TLS') != 'Plaintext' \
-         || (has(p.locks) ? (has(p.locks.all) ? p.locks.all : p.locks.any).all(l, l.type in ['Basic', 'Header']) \
-             : has(self.locks) && (has(self.locks.all) ? self.locks.all : self.locks.any).all(l, l.type in ['Basic', 'Header'])))"
+         || (has(p.locks) ? (has(p.locks.all) ? p.locks.all.all(l, l.type in ['Basic', 'Header']) : p.locks.any.all(l, l.type in ['Basic', 'Header'])) \
+             : has(self.locks) && (has(self.locks.all) ? self.locks.all.all(l, l.type in ['Basic', 'Header']) : self.locks.any.all(l, l.type in ['Basic', 'Header']))))"
     ).message("nobody can show a certificate without TLS: on a port that callers come to by Plaintext write locks \
                of type Basic and Header alone, or write transport: TLS for it"),
     validation = Rule::new(
         "!has(self.ports) || self.ports.all(p, !has(p.protocol) || p.protocol != 'TCP' \
-         || (has(p.locks) ? (has(p.locks.all) ? p.locks.all : p.locks.any).all(l, l.type == 'MutualTLS') \
-             : !has(self.locks) || (has(self.locks.all) ? self.locks.all : self.locks.any).all(l, l.type == 'MutualTLS')))"
+         || (has(p.locks) ? (has(p.locks.all) ? p.locks.all.all(l, l.type == 'MutualTLS') : p.locks.any.all(l, l.type == 'MutualTLS')) \
+             : !has(self.locks) || (has(self.locks.all) ? self.locks.all.all(l, l.type == 'MutualTLS') : self.locks.any.all(l, l.type == 'MutualTLS'))))"
     ).message("a TCP port carries no headers, so mutual TLS is the one lock for it: write locks: {all: [{type: MutualTLS}]} \
                for that port"),
 )]

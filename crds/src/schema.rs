@@ -347,13 +347,13 @@ pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Paths of an open port.
-pub(crate) fn open_paths(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn open_paths(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "minItems": 1,
         "maxItems": 16,
         "x-kubernetes-list-type": "set",
-        "items": path(generator),
+        "items": open_path(),
     })
 }
 
@@ -381,8 +381,17 @@ pub(crate) fn method(_: &mut SchemaGenerator) -> Schema {
 
 /// A path in its canonical form, or the start of one.
 pub(crate) fn path(_: &mut SchemaGenerator) -> Schema {
+    path_within(1024)
+}
+
+/// A path of an open port. Ports times paths times length is what the API server's estimate of the rules' cost goes by.
+fn open_path() -> Schema {
+    path_within(512)
+}
+
+fn path_within(length: usize) -> Schema {
     text(
-        1024,
+        length,
         &[
             ("self.startsWith('/')".to_owned(), "write a path that begins with '/'"),
             (
