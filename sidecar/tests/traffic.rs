@@ -100,9 +100,7 @@ async fn large_bodies_pass_with_backpressure() {
         }
         assert_eq!(received, large.len());
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", house.sidecar.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    let kib = support::process::peak_kib(house.sidecar.id());
     assert!(kib < 64 << 10, "{kib} KiB at most for two bodies of 8 MiB each way");
 }
 

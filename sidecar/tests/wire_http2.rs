@@ -16,6 +16,7 @@ use support::h2::{
     WINDOW_UPDATE, fields, frame, get_with,
 };
 use support::prelude::*;
+use support::process::peak_kib;
 use support::recorder::OK;
 
 const PROTOCOL_ERROR: u32 = 1;
@@ -216,13 +217,6 @@ async fn in_pieces(caller: &mut H2, block: &[u8]) {
             _ => caller.send(CONTINUATION, end, 1, piece).await,
         }
     }
-}
-
-/// The most memory that a process has ever had.
-fn peak_kib(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// CVE-2023-44487.

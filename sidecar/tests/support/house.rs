@@ -53,13 +53,17 @@ impl<A> House<A> {
 
     /// How often the metrics say that a code was given.
     pub async fn denials(&self, code: &str) -> u64 {
-        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
-        let metrics = super::client::plaintext(self.sidecar.endpoint("metrics"), request).await;
-        let metrics = String::from_utf8_lossy(&metrics).into_owned();
-        let start = format!("postern_sidecar_denials_total{{code=\"{code}\"");
-        let lines = metrics.lines().filter(|line| line.starts_with(&start));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        denials(self.sidecar.endpoint("metrics"), code).await
     }
+}
+
+/// The same, of any sidecar.
+pub async fn denials(metrics: SocketAddr, code: &str) -> u64 {
+    let metrics = super::client::plaintext(metrics, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let metrics = String::from_utf8_lossy(&metrics).into_owned();
+    let start = format!("postern_sidecar_denials_total{{code=\"{code}\"");
+    let lines = metrics.lines().filter(|line| line.starts_with(&start));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 fn route_for_two() -> String {

@@ -128,6 +128,13 @@ impl Drop for Sidecar {
     }
 }
 
+/// The most memory that a process has ever had.
+pub fn peak_kib(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 fn write_server(directory: &Path, leaf: &Leaf) {
     std::fs::write(directory.join("tls.crt"), &leaf.pem).unwrap();
     std::fs::write(directory.join("tls.key"), leaf.key.serialize_pem()).unwrap();

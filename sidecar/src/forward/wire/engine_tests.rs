@@ -119,7 +119,7 @@ async fn engine(bytes: &[u8]) -> (String, Vec<Vec<u8>>) {
 async fn the_engine_reads_what_passes_as_it_was_read_here() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut passed, mut refused) = (0, 0);
-    for _ in 0..20_000 {
+    for _ in 0..4_000 {
         let bytes = messages(&mut random);
         let mut scanner = Scanner::new(BOUNDS);
         let scan = scanner.scan(&bytes);
@@ -143,5 +143,5 @@ async fn the_engine_reads_what_passes_as_it_was_read_here() {
             assert!(!bodies.iter().any(|body| body == b"broken"), "{text:?}: {bodies:?}");
         }
     }
-    assert!(passed > 4000 && refused > 4000, "{passed} passed, {refused} refused");
+    assert!(passed > 800 && refused > 800, "{passed} passed, {refused} refused");
 }
