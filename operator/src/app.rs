@@ -38,6 +38,7 @@ use crate::health::{Endpoint, Readiness};
 use crate::images::{self, ImagesError, InjectedImage, KnownImages};
 use crate::injection::structure::Accepted;
 use crate::inputs::Authorities;
+use crate::issue;
 use crate::leader::{Candidate, LeaderError};
 use crate::leftovers;
 use crate::metrics::Metrics;
@@ -180,7 +181,7 @@ impl App {
             client: client.clone(),
             settings,
             stores,
-            authorities,
+            issuer: issue::Issuer::new(authorities, signer.clone()),
             roots,
             signer,
             metrics,

@@ -164,6 +164,7 @@ impl Config {
             lifetimes: Lifetimes {
                 certificate: file.certificate_lifetime.unwrap_or(defaults.certificate),
                 overlap: file.certificate_overlap.unwrap_or(defaults.overlap),
+                ..defaults
             },
         };
         if !crate::settings::is_dns_label(&config.namespace) {

@@ -25,6 +25,7 @@ use crate::watch::lean::LeanPod;
 
 mod outputs;
 mod read;
+mod references;
 
 pub use read::{Reader, leaf_facts};
 
@@ -116,18 +117,20 @@ pub async fn gather(
     let mut pods = stores.pods.state_filter(|pod| pod.namespace == key.namespace);
     pods.sort_by(|a, b| a.name().cmp(b.name()));
     let name = admission::object_name(&key.namespace, &key.name);
-    let (lock_secret, policy, binding, outputs::Outputs { keys, unreadable }) = tokio::try_join!(
+    let own = own.into_iter().next();
+    let (lock_secret, policy, binding, outputs::Outputs { keys, unreadable }, references) = tokio::try_join!(
         get::<Secret>(Api::namespaced((*client).clone(), &key.namespace), layout::secret_name(&key.name)),
         get::<ValidatingAdmissionPolicy>(Api::all((*client).clone()), name.clone()),
         get::<ValidatingAdmissionPolicyBinding>(Api::all((*client).clone()), name.clone()),
         outputs::outputs(client, settings, key, &all_routes),
+        references::references(client, key, own.as_deref()),
     )?;
     let namespace = stores.namespaces.get(&ObjectRef::new(&key.namespace));
     let inputs = Inputs {
         now,
         key: key.clone(),
         namespace_labels: namespace.map(|namespace| namespace.labels().clone()).unwrap_or_default(),
-        trust: own.into_iter().next(),
+        trust: own,
         other_trusts,
         services: sorted(stores.services.state_filter(|service| local(service.namespace()))),
         pods: pods.iter().map(|pod| facts(pod, key, answers)).collect(),
@@ -136,6 +139,7 @@ pub async fn gather(
         keys: outputs::existing_keys(reader, settings, &routes, &keys),
         unreadable,
         admission: admission_state(policy.as_ref(), binding.as_ref()),
+        references,
         armed_since: armed_since(status),
         routes,
     };

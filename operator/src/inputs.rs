@@ -3,6 +3,8 @@
 //! `resolve` sees nothing else: neither the cluster nor the clock. Secrets are read here because a Secret that
 //! is written again must hold the private key that it holds already; see [`Leaf`].
 
+mod credentials;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -17,6 +19,11 @@ use zeroize::Zeroizing;
 
 use crate::injection::shape::Shape;
 use crate::resolve::selectors::Selector;
+
+pub use credentials::{
+    BasicCredential, Credentials, HeaderValue, KeyCredentials, PreviousCredentials, Reference, SecretData,
+    SecretText, basic_id, header_id,
+};
 
 /// The unit of reconciliation: a `BackendTrust` by namespace and name, whether or not it exists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +99,8 @@ pub struct Inputs {
     /// The lock's `ValidatingAdmissionPolicy` and its Binding: `Foreign` if one of them is somebody else's,
     /// `Ours` if at least one is there, with the Binding's selector if that can be read.
     pub admission: Existing<Option<Selector>>,
+    /// The Secrets that the lock names, by name.
+    pub references: BTreeMap<String, Reference>,
     /// Since when the lock's `Armed` condition has been `True` without a break; from its status.
     pub armed_since: Option<Timestamp>,
 }
@@ -218,6 +227,10 @@ pub struct KeySecret {
     pub next: Option<Leaf>,
     /// The key before the current one, while it is still accepted.
     pub previous: Option<PreviousPin>,
+    /// What it presents beside its certificate.
+    pub credentials: KeyCredentials,
+    /// The configuration files in it: those that hold a secret value.
+    pub configuration: BTreeMap<String, String>,
 }
 
 /// A replaced key that is still accepted for a while.

@@ -4,26 +4,33 @@
 //! asks for (the only step with randomness in it); `render(&Settings, &Plan, &Material, &Signer) -> Objects` is
 //! pure again; [`Outcome`] is what became of it, from which the conditions follow.
 
+mod credentials;
 mod door;
+mod key;
+mod leaf;
 mod material;
 mod outcome;
 mod pods;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use postern_config::policy::{Policy, PortRef, Protocol, Rule};
 use postern_crds::{ConditionType, Reason};
 
 use crate::injection::shape::Admitted;
-use crate::inputs::{KeyId, LockKey, SealedBundle, SubjectName};
+use crate::inputs::{KeyId, LockKey, SealedBundle};
 use crate::resolve::selectors::Selector;
-use crate::settings::Flavour;
 
+pub use credentials::{
+    BasicSpec, CredentialsPlan, CredentialsReason, CredentialsSpec, CredentialsStep, HeaderSpec,
+    OwnCredential,
+};
 pub use door::{BasicPlan, BasicSource, CallerPlan, Door, DoorLock, HeaderPlan, OpenPlan, PortAccess};
-pub use material::{KeyMaterial, Material};
+pub use key::{Kept, KeyAction, KeyPlan, KeyStep};
+pub use leaf::{AuthorityKind, IssueReason, LeafPlan, LeafSpec};
+pub use material::{Issue, KeyMaterial, Material};
 pub use outcome::{Armed, Failure, Outcome};
 pub use pods::{PodPlan, PodState, PodsPlan};
 
@@ -65,6 +72,8 @@ pub struct Plan {
     pub pods: PodsPlan,
     /// What is to be deleted.
     pub remove: Removals,
+    /// When each credential, header value and pinned key was last used, by what the pods say; the ids are the policy's.
+    pub seen: BTreeMap<String, Timestamp>,
     /// When something here changes by the clock alone: a renewal, the end of an overlap.
     pub requeue_at: Option<Timestamp>,
 }
@@ -170,8 +179,8 @@ pub struct BundlePlan {
     pub policy: Policy,
     /// Whose key each identity in the policy is.
     pub callers: BTreeMap<String, KeyId>,
-    /// Pins of each identity whose key can't be read now ([`KeyAction::Unread`]).
-    pub kept: BTreeMap<String, Vec<String>>,
+    /// What each identity whose key can't be read now ([`KeyAction::Unread`]) is let in by.
+    pub kept: BTreeMap<String, Kept>,
     /// The server certificate.
     pub leaf: LeafPlan,
     /// What lies there now.
@@ -236,143 +245,6 @@ pub struct BackendPlan {
     pub protocol: Protocol,
     /// What gateways have to open.
     pub door: Door,
-}
-
-/// One route's key on one gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyPlan {
-    /// Which.
-    pub id: KeyId,
-    /// The gateway's flavour; absent if no such gateway is declared.
-    pub flavour: Option<Flavour>,
-    /// Where its outputs go; absent if no such gateway is declared.
-    pub namespace: Option<String>,
-    /// Why this gateway gets no key for this route, or not now.
-    pub refusals: Vec<Refusal>,
-    /// The SPIFFE id in its certificate.
-    pub identity: String,
-    /// What happens to the objects.
-    pub action: KeyAction,
-}
-
-/// What happens to one key's Secret and `ConfigMap`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyAction {
-    /// Both are written.
-    Write(LeafPlan),
-    /// The Secret is written, the `ConfigMap` stays as it is: the lock is orphaned.
-    Renew(LeafPlan),
-    /// Both stay as they are, since the gateway's namespace can't be read. The sidecars go on letting in what they let
-    /// in, by the pins that were published last.
-    Unread {
-        /// SHA-256 of each `SubjectPublicKeyInfo`, lower-case hex; none if nothing was published.
-        pins: Vec<String>,
-    },
-    /// Both stay as they are, for example while the Service is missing. The sidecars let nobody in by this key.
-    Leave,
-    /// They are not to exist.
-    Remove,
-}
-
-impl KeyAction {
-    /// What is to become of the certificate, if the Secret is written.
-    pub fn leaf(&self) -> Option<&LeafPlan> {
-        match self {
-            Self::Write(leaf) | Self::Renew(leaf) => Some(leaf),
-            Self::Unread { .. } | Self::Leave | Self::Remove => None,
-        }
-    }
-
-    /// Whether the sidecars let somebody in by the key.
-    pub fn admits(&self) -> bool {
-        match self {
-            Self::Write(_) | Self::Renew(_) => true,
-            Self::Unread { pins } => !pins.is_empty(),
-            Self::Leave | Self::Remove => false,
-        }
-    }
-}
-
-/// What is to become of a leaf certificate.
-///
-/// A server leaf is kept or issued. A client leaf goes by SECURITY 15: `StageNext` publishes the next leaf's pin,
-/// `PromoteNext` hands it to the gateway once every guarded pod has acknowledged the pin and no overlap is going
-/// on, `DropPrevious` takes the old pin away when the overlap is over. One step at each reconcile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeafPlan {
-    /// All stays; a staged leaf goes on waiting.
-    Keep,
-    /// A new leaf takes its place at once: there is none, or none that still works.
-    Issue(LeafSpec),
-    /// A new leaf is issued beside the current one.
-    StageNext(LeafSpec),
-    /// The staged leaf becomes the current one; the old one's pin stays until this time.
-    PromoteNext {
-        /// End of the overlap.
-        drop_previous_after: Timestamp,
-    },
-    /// The previous leaf's pin is forgotten.
-    DropPrevious,
-}
-
-impl LeafPlan {
-    /// Whether it hands over a new leaf and leaves the old one no time.
-    pub fn leaves_no_overlap(&self, now: Timestamp) -> bool {
-        matches!(self, Self::PromoteNext { drop_previous_after } if *drop_previous_after <= now)
-    }
-}
-
-/// A leaf to issue. The certificate has no subject; `notBefore` is ten minutes before the issue, `notAfter` is
-/// the issue plus `lifetime`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeafSpec {
-    /// Who signs, and so what the leaf is for.
-    pub authority: AuthorityKind,
-    /// All subject alternative names: DNS names for a server, exactly one URI for a client.
-    pub names: BTreeSet<SubjectName>,
-    /// From issue to expiry.
-    pub lifetime: SignedDuration,
-    /// Why it is issued, for logs and Events.
-    pub reason: IssueReason,
-}
-
-/// The two CAs (kept apart: what vouches for a backend never vouches for a caller).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AuthorityKind {
-    /// For server certificates: `serverAuth`.
-    Backend,
-    /// For gateways and the operator: `clientAuth`.
-    Client,
-}
-
-/// Why a leaf is issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum IssueReason {
-    /// There is none, or it can't be read.
-    Missing,
-    /// It is not from the present CA, or its key doesn't belong to it.
-    Unsound,
-    /// Its names are not the wanted ones.
-    Names,
-    /// A third of its life or less is left.
-    Expiring,
-    /// `spec.rotation.requestedAt` is later than its issue.
-    Requested,
-    /// It is among `spec.revokedCertificates`.
-    Revoked,
-}
-
-impl fmt::Display for IssueReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "there was none",
-            Self::Unsound => "the old one was not from the present CA",
-            Self::Names => "its names changed",
-            Self::Expiring => "the old one had a third of its life left",
-            Self::Requested => "rotation.requestedAt asked for it",
-            Self::Revoked => "revokedCertificates has the old one",
-        })
-    }
 }
 
 /// What is to be deleted; only what is ours.

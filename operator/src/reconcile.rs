@@ -91,8 +91,8 @@ pub struct Reconciler {
     pub settings: Arc<Settings>,
     /// What is watched.
     pub stores: Stores,
-    /// They sign.
-    pub authorities: issue::Authorities,
+    /// Signs, and makes what opens locks.
+    pub issuer: issue::Issuer,
     /// Their public side.
     pub roots: Authorities,
     /// Knows whose signature and certificates are ours.
@@ -144,8 +144,9 @@ impl Reconciler {
         let now = Timestamp::now();
         let found = gather(&self.sources(), key, &self.status(key), now).await?;
         let plan = resolve::resolve(&self.settings, &found.inputs);
-        let issue = |spec: &_| self.authorities.issue(spec, now);
-        let material = Material::fulfil(&plan, &found.inputs, issue)?;
+        let trust_uid = plan.bundle.as_ref().map(|bundle| bundle.trust_uid.as_str()).unwrap_or_default();
+        let mut issuer = self.issuer.of(trust_uid, now);
+        let material = Material::fulfil(&plan, &found.inputs, &mut issuer)?;
         let objects = render::render(&self.settings, &self.roots, &plan, &material, &self.signer)?;
 
         let mut outcome = Outcome::default();
@@ -168,13 +169,13 @@ impl Reconciler {
         self.measure(&found, &plan, &material, ready);
         removed?;
         // A key that waited for the pods to know it can be handed over now.
-        let staged = material.keys.values().any(|key| key.next.is_some());
+        let staged = material.keys.values().any(|key| key.next.is_some() || key.credentials.next.is_some());
         if settled && staged {
             return Ok(Next::After(Duration::ZERO));
         }
         // Without an overlap, the old key is refused as soon as the new one is handed over.
         let handed_over = plan.routes.iter().flat_map(|route| &route.keys).any(|key| {
-            let over = key.action.leaf().is_some_and(|leaf| leaf.leaves_no_overlap(now));
+            let over = key.action.step().is_some_and(|step| step.leaves_no_overlap(now));
             over && matches!(outcome.keys.get(&key.id), Some(Ok(())))
         });
         if handed_over {
@@ -182,7 +183,7 @@ impl Reconciler {
         }
         // Nothing tells when it can be read again.
         let mut keys = plan.routes.iter().flat_map(|route| &route.keys);
-        let unread = keys.any(|key| matches!(key.action, KeyAction::Unread { .. }));
+        let unread = keys.any(|key| matches!(key.action, KeyAction::Unread(_)));
         let next = self.next(&plan, &outcome, retry || unread || found.is_obstructed(), now);
         // What a lock that is gone may have left there is still to be removed.
         let hidden = next == Next::OnChange && !found.inputs.unreadable.is_empty();

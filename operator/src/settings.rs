@@ -58,6 +58,8 @@ impl Images {
 pub struct Lifetimes {
     /// From issue to expiry of a leaf; at least 30 days (SECURITY 16).
     pub certificate: SignedDuration,
+    /// How long a generated credential or header value lives.
+    pub credential: SignedDuration,
     /// How long the key of a replaced client leaf is still accepted, so that a gateway may reload late.
     pub overlap: SignedDuration,
 }
@@ -69,7 +71,11 @@ impl Lifetimes {
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self { certificate: SignedDuration::from_hours(720), overlap: SignedDuration::from_hours(24) }
+        Self {
+            certificate: SignedDuration::from_hours(720),
+            credential: SignedDuration::from_hours(720),
+            overlap: SignedDuration::from_hours(24),
+        }
     }
 }
 

@@ -53,6 +53,8 @@ impl Reader {
                 &self.callers,
             ),
             previous: gateway_secret::previous(secret.metadata.annotations.as_ref()),
+            credentials: gateway_secret::credentials(secret.data.as_ref()),
+            configuration: gateway_secret::configuration(secret.data.as_ref()),
         }
     }
 

@@ -10,7 +10,7 @@ use postern_config::layout;
 use postern_config::policy::Policy;
 use postern_config::signed::Signer;
 
-use crate::plan::{BundlePlan, Material, Plan};
+use crate::plan::{BundlePlan, Kept, Material, Plan};
 use crate::render::labels;
 use crate::settings::Settings;
 
@@ -88,16 +88,25 @@ fn next_sequence(last: Option<u64>, now_millis: i64) -> u64 {
     last.map_or(now, |last| now.max(last.saturating_add(1)))
 }
 
-/// The planned policy with the pins of the keys that are handed out. A caller without material keeps none, so its
+/// The planned policy with the pins and verifiers of the keys that are handed out. A caller without material keeps none, so its
 /// key opens nothing.
 fn with_pins(bundle: &BundlePlan, material: &Material) -> Policy {
     let mut policy = bundle.policy.clone();
     for caller in policy.routes.iter_mut().flat_map(|route| &mut route.callers) {
         let Some(identity) = caller.identity() else { continue };
-        let key = bundle.callers.get(identity).and_then(|id| material.keys.get(id));
-        let kept = || bundle.kept.get(identity).cloned();
-        let pins = key.map(crate::plan::KeyMaterial::pins).or_else(kept).unwrap_or_default();
-        caller.pin(&pins);
+        let id = bundle.callers.get(identity);
+        let key = id.and_then(|id| Some((id.object_name(), material.keys.get(id)?)));
+        let holds = match key {
+            Some((name, key)) => Kept {
+                pins: key.pins(),
+                credentials: key.credentials.basics(&name),
+                header_values: key.credentials.headers(&name),
+            },
+            None => bundle.kept.get(identity).cloned().unwrap_or_default(),
+        };
+        caller.pin(&holds.pins);
+        caller.credentials = holds.credentials;
+        caller.header_values = holds.header_values;
     }
     policy
 }

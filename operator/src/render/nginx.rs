@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use postern_config::policy::{Protocol, Transport};
 
-use crate::inputs::KeyId;
+use crate::inputs::{KeyId, SecretText};
 use crate::plan::BackendPlan;
 use crate::render::gateway_secret::{CA_KEY, CERTIFICATE_KEY, PRIVATE_KEY_KEY};
-use crate::render::nginx_encode::{Refused, Word, word};
+use crate::render::nginx_encode::{Refused, Word, secret, word};
 
 /// Directives for one `location`.
 pub const LOCATION_FILE: &str = "location.conf";
@@ -28,17 +28,39 @@ pub fn file_name(backend: &BackendPlan) -> &'static str {
     }
 }
 
-/// The `ConfigMap`'s configuration files.
+/// The configuration files.
 ///
 /// # Errors
 /// [`Refused`], if a text can't stand in the configuration.
-pub fn files(id: &KeyId, backend: &BackendPlan) -> Result<BTreeMap<String, String>, Refused> {
-    let texts = Texts::new(id, backend)?;
+pub fn files(
+    id: &KeyId,
+    backend: &BackendPlan,
+    headers: &Headers,
+) -> Result<BTreeMap<String, String>, Refused> {
+    let mut texts = Texts::new(id, backend)?;
+    texts.headers = headers.lines()?;
     let text = match backend.protocol {
         Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => location(&texts),
         Protocol::TCP | Protocol::UDP => stream(&texts),
     };
     Ok(BTreeMap::from([(file_name(backend).to_owned(), text)]))
+}
+
+/// The headers that the gateway's locks ask for, by name. An empty value: there is none yet, and what a client sends is
+/// not passed on.
+#[derive(Clone, Debug, Default)]
+pub struct Headers(pub Vec<(String, SecretText)>);
+
+impl Headers {
+    fn lines(&self) -> Result<String, Refused> {
+        let mut lines = String::new();
+        for (name, value) in &self.0 {
+            let (name, value) =
+                (word("the header's name", name)?, secret("the header's value", value.expose())?);
+            lines.push_str(&format!("proxy_set_header {name} {value};\n"));
+        }
+        Ok(lines)
+    }
 }
 
 /// Everything that comes from outside this file, encoded.
@@ -51,6 +73,7 @@ struct Texts {
     ca: Word,
     presents_certificate: bool,
     plaintext: bool,
+    headers: String,
 }
 
 impl Texts {
@@ -70,6 +93,7 @@ impl Texts {
             ca: file(CA_KEY)?,
             presents_certificate: backend.door.knows_certificates(),
             plaintext: backend.door.transport == Transport::Plaintext,
+            headers: String::new(),
         })
     }
 
@@ -99,7 +123,7 @@ impl Texts {
 /// The address is literal, so that NGINX starts whether or not a name can be resolved. The path is passed as it came
 /// (`proxy_pass` without a path), so that the sidecar judges what the client sent.
 fn location(texts: &Texts) -> String {
-    let Texts { route, upstream, .. } = texts;
+    let Texts { route, upstream, headers, .. } = texts;
     let (scheme, tls) = if texts.plaintext { ("http", String::new()) } else { ("https", texts.tls()) };
     format!(
         "# Written by Postern for ApiRoute {route}. Include it in one location; see README.md beside it.\n\
@@ -113,7 +137,7 @@ fn location(texts: &Texts) -> String {
          proxy_set_header X-Forwarded-For $remote_addr;\n\
          proxy_set_header X-Forwarded-Host $http_host;\n\
          proxy_set_header X-Forwarded-Proto $scheme;\n\
-         {tls}"
+         {headers}{tls}"
     )
 }
 
@@ -155,7 +179,7 @@ mod tests {
     #[test]
     fn an_ipv6_address_is_bracketed() {
         let backend = BackendPlan { addresses: vec!["fd00::10".parse().unwrap()], ..backend() };
-        let files = files(&id(), &backend).unwrap();
+        let files = files(&id(), &backend, &Headers::default()).unwrap();
         assert!(files[LOCATION_FILE].contains("\nproxy_pass https://[fd00::10]:80;\n"));
     }
 
@@ -163,13 +187,13 @@ mod tests {
     fn no_text_breaks_out() {
         for evil in ["x; return 200", "x\n}", "x\"", "$host", "x#", "x\\", ""] {
             let named = BackendPlan { server_name: evil.to_owned(), ..backend() };
-            assert!(files(&id(), &named).is_err(), "{evil:?} as the server name");
+            assert!(files(&id(), &named, &Headers::default()).is_err(), "{evil:?} as the server name");
             if !evil.is_empty() {
                 let route = KeyId { route: evil.to_owned(), ..id() };
-                assert!(files(&route, &backend()).is_err(), "{evil:?} as the route");
+                assert!(files(&route, &backend(), &Headers::default()).is_err(), "{evil:?} as the route");
             }
         }
         let nowhere = BackendPlan { addresses: Vec::new(), ..backend() };
-        assert!(files(&id(), &nowhere).is_err(), "no address");
+        assert!(files(&id(), &nowhere, &Headers::default()).is_err(), "no address");
     }
 }

@@ -16,13 +16,13 @@ impl fmt::Display for Word {
 /// A text that can't stand there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{what} {text:?} holds {culprit:?}, which must not get into a gateway's configuration: use letters, digits, \
+    "{what} {text} holds {culprit:?}, which must not get into a gateway's configuration: use letters, digits, \
      `.`, `-`, `_`, `/` and `:` alone"
 )]
 pub struct Refused {
     /// What the text is.
     pub what: &'static str,
-    /// The text.
+    /// The text, quoted; empty if it is secret.
     pub text: String,
     /// Its first character that is refused; empty: the text is.
     pub culprit: String,
@@ -35,7 +35,7 @@ pub struct Refused {
 pub fn word(what: &'static str, text: &str) -> Result<Word, Refused> {
     let harmless =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '[' | ']');
-    let refused = |culprit: String| Refused { what, text: text.to_owned(), culprit };
+    let refused = |culprit: String| Refused { what, text: format!("{text:?}"), culprit };
     match text.chars().find(|c| !harmless(*c)) {
         Some(culprit) => Err(refused(culprit.to_string())),
         None if text.is_empty() => Err(refused(String::new())),
@@ -43,8 +43,31 @@ pub fn word(what: &'static str, text: &str) -> Result<Word, Refused> {
     }
 }
 
+/// A secret text in double quotes, as one argument. NGINX reads `$`, `\\` and `"` in it as something else, so they are
+/// refused, and whatever is not visible ASCII or a space.
+///
+/// # Errors
+/// [`Refused`], which doesn't quote it.
+pub fn secret(what: &'static str, text: &str) -> Result<Word, Refused> {
+    let harmless =
+        |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\'' | '\\' | '$' | '`');
+    match text.chars().find(|c| !harmless(*c)) {
+        Some(_) => Err(Refused { what, text: String::new(), culprit: "a character".to_owned() }),
+        None => Ok(Word(format!("\"{text}\""))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_secret_stays_in_its_quotes_and_is_never_quoted_in_an_error() {
+        assert_eq!(secret("the value", "Basic YTpi+/==").unwrap().to_string(), "\"Basic YTpi+/==\"");
+        for text in ["a\"; return 200; #", "a$host", "a\\", "a\nb", "a'b", "a`b", "é", "a\0"] {
+            let refused = secret("the value", &format!("hunter2{text}")).unwrap_err().to_string();
+            assert!(!refused.contains("hunter2") && refused.contains("the value"), "{refused}");
+        }
+    }
+
     use super::*;
 
     #[test]

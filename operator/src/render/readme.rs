@@ -46,7 +46,7 @@ NGINX from starting:
             - secret:
                 name: {name}
                 optional: true
-                items: [{{key: tls.crt, path: tls.crt}}, {{key: tls.key, path: tls.key}}, {{key: ca.crt, path: ca.crt}}]
+                items: [{{key: tls.crt, path: tls.crt}}, {{key: tls.key, path: tls.key}}, {{key: ca.crt, path: ca.crt}}, {{key: {file}, path: {file}}}]
             - configMap:
                 name: {name}
                 optional: true
@@ -63,14 +63,16 @@ In {place}, with the asterisk, so that a missing file is no error:
 
 {example}
 
-A gateway outside the cluster: put the three files of the Secret and {file} there by your own means, and in
+Where a lock asks for a credential or a secret header, {file} is in the Secret, and in the ConfigMap else.
+
+A gateway outside the cluster: put these files of the Secret and {file} there by your own means, and in
 `proxy_pass` write the address by which it reaches the Service.
 
 ## Reload
 
 NGINX reads these files when it starts and when it is told to reload (`nginx -s reload`, which loses no request). Reload
-it when the files change. Certificates are replaced a third of their life before they end, and the old key is accepted
-for a day after that, so a reload every hour is always in time:
+it when the files change. Certificates and generated credentials are replaced a third of their life before they end,
+and the old ones are accepted for a day after that, if the route's rotation says nothing else, so a reload every hour is always in time:
 
     while sleep 3600; do nginx -s reload; done &
 

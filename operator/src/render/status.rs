@@ -4,19 +4,18 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use postern_config::policy::{Protocol, Transport};
 use postern_crds::api_route::{
-    ApiRouteStatus, BackendStatus, ConfigurationRef, GatewayCertificate, GatewayStatus, RouteSummary,
-    SecretRef,
+    ApiRouteStatus, BackendStatus, ConfigurationRef, CredentialsStatus, GatewayCertificate, GatewayStatus,
+    RouteSummary, SecretRef,
 };
 use postern_crds::backend_trust::{
     BackendTrustStatus, CertificateStatus, PodsStatus, PortStatus, TrustSummary,
 };
 use postern_crds::{backend_trust, limits};
 
-use crate::inputs::LeafFacts;
+use crate::inputs::{KeyCredentials, LeafFacts, basic_id, header_id};
 use crate::plan::{KeyPlan, LockPlan, Material, Outcome, Plan, PodsPlan, PortPlan, RoutePlan};
 use crate::render::Objects;
 use crate::resolve::conditions::{self, Verdict};
@@ -162,35 +161,39 @@ fn gateway(
 ) -> GatewayStatus {
     let written = matches!(outcome.keys.get(&key.id), Some(Ok(())));
     let namespace = key.namespace.clone().filter(|_| written);
-    let config_map = objects.keys.get(&key.id).and_then(|objects| objects.as_ref().ok()?.config_map.as_ref());
+    let configuration =
+        objects.keys.get(&key.id).and_then(|objects| objects.as_ref().ok()?.configuration.as_ref());
+    let held = material.keys.get(&key.id).filter(|_| written);
     GatewayStatus {
         name: key.id.gateway.clone(),
         flavour: key.flavour.map(|flavour| flavour.to_string()),
         conditions: conditions(&conditions::gateway(plan, route, key, outcome), route.generation, plan.now),
         secret_ref: namespace.clone().map(|namespace| SecretRef { namespace, name: key.id.object_name() }),
-        configuration_ref: namespace.filter(|_| config_map.is_some()).map(|namespace| ConfigurationRef {
-            kind: "ConfigMap".to_owned(),
+        configuration_ref: namespace.zip(configuration).map(|(namespace, configuration)| ConfigurationRef {
+            kind: configuration.kind.to_owned(),
             namespace,
             name: key.id.object_name(),
         }),
-        config_hash: config_map.filter(|_| written).map(config_hash),
-        certificate: material.keys.get(&key.id).filter(|_| written).map(|key| GatewayCertificate {
+        config_hash: configuration.filter(|_| written).map(|configuration| configuration.hash.clone()),
+        certificate: held.map(|key| GatewayCertificate {
             sha256: key.current.facts.certificate_sha256.clone(),
             not_after: Time(key.current.facts.not_after),
             renewal_time: Time(whole_seconds(leaves::renewal_time(&key.current.facts))),
         }),
-        credentials: None,
+        credentials: held.and_then(|held| credentials(plan, &key.id.object_name(), &held.credentials)),
     }
 }
 
-/// `sha256:` over names and texts, each with its length, so that no two `ConfigMap`s share one by accident.
-fn config_hash(config_map: &ConfigMap) -> String {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for (key, value) in config_map.data.iter().flatten() {
-        for part in [key.as_bytes(), value.as_bytes()] {
-            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(part);
-        }
-    }
-    format!("sha256:{}", hex::encode(context.finish()))
+/// Of what the gateway holds beside its certificate, as far as it may be told.
+fn credentials(plan: &Plan, key: &str, held: &KeyCredentials) -> Option<CredentialsStatus> {
+    let current = held.current.as_ref()?;
+    let ids = held
+        .previous
+        .iter()
+        .flat_map(|previous| [basic_id(key, previous.revision), header_id(key, previous.revision)]);
+    Some(CredentialsStatus {
+        revision: current.revision,
+        issued_at: Time(current.issued_at),
+        previous_last_seen: ids.filter_map(|id| plan.seen.get(&id)).max().map(|at| Time(*at)),
+    })
 }

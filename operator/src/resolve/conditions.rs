@@ -277,7 +277,7 @@ fn key_programmed(plan: &Plan, route: &RoutePlan, key: &KeyPlan, outcome: &Outco
             pending("the gateway has no key for this route: see the other conditions".to_owned())
         }
         // An unread key has its refusal, which is said instead.
-        (KeyAction::Leave | KeyAction::Unread { .. }, _) => {
+        (KeyAction::Leave | KeyAction::Unread(_), _) => {
             let cause = if !key.refusals.is_empty() {
                 format!("gateway {} can't take this route", key.id.gateway)
             } else if route.holds() {

@@ -4,7 +4,8 @@ use postern_config::layout;
 use postern_crds::{ApiRoute, ConditionType, Reason};
 
 use crate::inputs::{ExistingKey, Inputs, KeyId};
-use crate::plan::{BackendPlan, KeyAction, KeyPlan, Refusal};
+use crate::plan::{BackendPlan, BasicSource, Door, Kept, KeyAction, KeyPlan, KeyStep, Refusal};
+use crate::resolve::credentials::{self, Part, Wanted};
 use crate::resolve::gateways::{self, Asker};
 use crate::resolve::leaves;
 use crate::resolve::routes::{Site, accepted, earliest, name};
@@ -40,10 +41,36 @@ pub fn plan(
         let secret = existing(inputs, &plan).and_then(|existing| existing.secret.ours());
         let clock = site.clock.of_route(route.spec.rotation.as_ref());
         let decision = leaves::client(&clock, secret, &plan.identity, &site.published);
-        *again_at = earliest(*again_at, decision.again_at);
-        plan.action = KeyAction::Write(decision.plan);
+        let (credentials, credentials_again_at) = credentials::decide(
+            &clock,
+            &wanted(site, &backend.door),
+            &plan.id.object_name(),
+            secret.map(|secret| &secret.credentials),
+            &site.published,
+        );
+        *again_at = earliest(*again_at, earliest(decision.again_at, credentials_again_at));
+        plan.action = KeyAction::Write(KeyStep { leaf: decision.plan, credentials });
     }
     plan
+}
+
+/// What a door asks a gateway for beside its certificate.
+fn wanted(site: &Site<'_>, door: &Door) -> Wanted {
+    let references = site.references;
+    let basic = match door.basic().map(|basic| &basic.source) {
+        None | Some(BasicSource::Users { .. }) => Part::No,
+        Some(BasicSource::Generated) => Part::Generated,
+        Some(BasicSource::Own { secret }) => {
+            references.credential(secret).map_or(Part::Unresolved, |own| Part::Own(own.clone()))
+        }
+    };
+    let header = match door.header().map(|header| &header.own) {
+        None => Part::No,
+        Some(None) => Part::Generated,
+        Some(Some(own)) => references.value(own).map_or(Part::Unresolved, |value| Part::Own(value.clone())),
+    };
+    let header_name = door.header().map(|header| header.name.clone()).unwrap_or_default();
+    Wanted { basic, header, header_name }
 }
 
 /// The gateway, if the route may use it.
@@ -122,13 +149,15 @@ pub fn unread(inputs: &Inputs, key: &KeyPlan) -> Option<(Refusal, KeyAction)> {
     let refusal = Refusal::new(ConditionType::Programmed, Reason::WriteFailed, message);
     let bundle = inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
     let routes = bundle.into_iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
-    let callers = routes
+    let caller = routes
         .flat_map(|route| &route.callers)
-        .filter(|caller| caller.identity() == Some(key.identity.as_str()));
-    let mut pins: Vec<String> = callers.flat_map(|caller| caller.pins().cloned()).collect();
-    pins.sort();
-    pins.dedup();
-    Some((refusal, KeyAction::Unread { pins }))
+        .find(|caller| caller.identity() == Some(key.identity.as_str()));
+    let kept = caller.map(|caller| Kept {
+        pins: caller.pins().cloned().collect(),
+        credentials: caller.credentials.clone(),
+        header_values: caller.header_values.clone(),
+    });
+    Some((refusal, KeyAction::Unread(kept.unwrap_or_default())))
 }
 
 fn flavour_objection(gateway: &Gateway, backend: &BackendPlan) -> Option<Refusal> {

@@ -8,19 +8,17 @@ use postern_config::policy::Caller;
 use postern_crds::Duration;
 use postern_crds::rotation::{KeyRotation, Rotation};
 
-use crate::inputs::{Inputs, KeySecret, Leaf, LeafFacts, PreviousPin, SubjectName};
+use crate::inputs::{Inputs, KeySecret, Leaf, LeafFacts, SubjectName};
 use crate::plan::{AuthorityKind, IssueReason, LeafPlan, LeafSpec};
 use crate::resolve::pods;
+use crate::resolve::stages::{Stage, Step};
 use crate::settings::Lifetimes;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// How far `notBefore` lies before the issue, against clocks that go wrong.
 pub const BACKDATE: SignedDuration = SignedDuration::from_mins(10);
-
-/// How soon after a leaf was staged it is asked again whether every pod knows it.
-const ACKNOWLEDGED_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// What to do with a leaf, and when the clock alone will change the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +75,7 @@ impl<'a> Clock<'a> {
                 .and_then(|one| one.certificate_lifetime)
                 .map_or(lifetimes.certificate, span),
             overlap: rotation.and_then(|one| one.overlap).map_or(lifetimes.overlap, span),
+            ..lifetimes
         };
         let requested_at = rotation.and_then(|one| one.requested_at.as_ref()).map(|at| at.0);
         Self { now, lifetimes, requested_at, revoked }
@@ -86,11 +85,13 @@ impl<'a> Clock<'a> {
     pub fn of_route(self, rotation: Option<&KeyRotation>) -> Self {
         let overlap = rotation.and_then(|one| one.overlap).map_or(self.lifetimes.overlap, span);
         let wish = rotation.and_then(|one| one.requested_at.as_ref()).map(|at| at.0);
+        let credential =
+            rotation.and_then(|one| one.credential_lifetime).map_or(self.lifetimes.credential, span);
         // Of two wishes the later counts, and one that is to come must not hide one that has come.
         let wishes = || self.requested_at.into_iter().chain(wish);
         let come = wishes().filter(|at| *at <= self.now).max();
         Self {
-            lifetimes: Lifetimes { overlap, ..self.lifetimes },
+            lifetimes: Lifetimes { overlap, credential, ..self.lifetimes },
             requested_at: come.or_else(|| wishes().min()),
             ..self
         }
@@ -120,8 +121,7 @@ impl<'a> Clock<'a> {
     }
 
     /// When the previous key is no longer accepted. Whoever asks for no overlap doesn't wait for one that began before.
-    fn overlap_end(&self, previous: &PreviousPin) -> Timestamp {
-        let end = previous.drop_after;
+    pub fn overlap_ends(&self, end: Timestamp) -> Timestamp {
         if self.lifetimes.overlap.is_zero() { end.min(self.now) } else { end }
     }
 
@@ -174,7 +174,7 @@ pub fn client(
         plan: LeafPlan::StageNext(clock.spec(AuthorityKind::Client, &names, reason)),
         again_at: Some(clock.now),
     };
-    let Some(KeySecret { current: Some(current), next, previous }) = existing else {
+    let Some(KeySecret { current: Some(current), next, previous, .. }) = existing else {
         return issue(IssueReason::Missing);
     };
     // What no sidecar would let in any more has nothing to lose.
@@ -190,35 +190,28 @@ pub fn client(
     if current.facts.not_after <= clock.now {
         return issue(IssueReason::Expiring);
     }
-    let overlap_end = previous.as_ref().map(|previous| clock.overlap_end(previous));
+    let overlap_end = previous.as_ref().map(|previous| clock.overlap_ends(previous.drop_after));
+    let stage_of = Stage { now: clock.now, overlap: clock.lifetimes.overlap, overlap_end };
     if let Some(next) = next {
         if let Some(reason) = clock.reason(&next.facts, &names) {
             return stage(reason);
         }
-        let forced = forced_promotion(&current.facts);
-        // One key before the current one is remembered, and a gateway may present it until its overlap is over.
-        let overlapping = overlap_end.filter(|end| *end > clock.now);
-        let due = overlapping.is_none() && published.everywhere(identity, &next.facts.spki_sha256);
-        if forced <= clock.now || due {
-            let drop_previous_after = plus(clock.now, clock.lifetimes.overlap);
-            let plan = LeafPlan::PromoteNext { drop_previous_after };
-            return Decision { plan, again_at: Some(drop_previous_after) };
-        }
-        // Acknowledgements wake nobody, so they are looked for.
-        let again_at = overlapping.unwrap_or_else(|| plus(clock.now, ACKNOWLEDGED_WITHIN));
-        let over = overlap_end.is_some() && overlapping.is_none();
-        let plan = if over { LeafPlan::DropPrevious } else { LeafPlan::Keep };
-        return Decision { plan, again_at: Some(again_at.min(forced)) };
+        let published = published.everywhere(identity, &next.facts.spki_sha256);
+        return decided(stage_of.with_next(published, forced_promotion(&current.facts)));
     }
     if let Some(reason) = clock.reason(&current.facts, &names) {
         return stage(reason);
     }
-    let again_at = clock.again_at(&current.facts);
-    match overlap_end {
-        Some(end) if end <= clock.now => Decision { plan: LeafPlan::DropPrevious, again_at: Some(again_at) },
-        Some(end) => Decision { plan: LeafPlan::Keep, again_at: Some(again_at.min(end)) },
-        None => Decision { plan: LeafPlan::Keep, again_at: Some(again_at) },
-    }
+    decided(stage_of.without_next(clock.again_at(&current.facts)))
+}
+
+fn decided((step, again_at): (Step, Timestamp)) -> Decision {
+    let plan = match step {
+        Step::Keep => LeafPlan::Keep,
+        Step::Promote { drop_previous_after } => LeafPlan::PromoteNext { drop_previous_after },
+        Step::DropPrevious => LeafPlan::DropPrevious,
+    };
+    Decision { plan, again_at: Some(again_at) }
 }
 
 /// The bundle that lies in the cluster, and whether every pod that serves has loaded it.
@@ -238,6 +231,26 @@ impl<'a> Published<'a> {
             .map(|sealed| &sealed.bundle.content);
         let hash = content.and_then(|content| content.hash().ok());
         Self { content, acknowledged: hash.is_some_and(|hash| pods::all_acknowledged(inputs, &hash)) }
+    }
+
+    /// For tests.
+    #[cfg(test)]
+    pub(super) const fn of(content: Option<&'a Content>, acknowledged: bool) -> Self {
+        Self { content, acknowledged }
+    }
+
+    /// Whether every pod that serves knows these verifiers of credentials and header values.
+    pub fn credentials_everywhere(&self, verifiers: &[String]) -> bool {
+        let callers = || {
+            self.content.iter().flat_map(|content| &content.policy.routes).flat_map(|route| &route.callers)
+        };
+        let known = |verifier: &String| {
+            callers().any(|caller| {
+                caller.credentials.iter().any(|one| one.verifier == *verifier)
+                    || caller.header_values.iter().any(|one| one.verifier == *verifier)
+            })
+        };
+        self.acknowledged && verifiers.iter().all(known)
     }
 
     /// Whether every pod that serves lets `identity` in with the key of this pin.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Service;
 use postern_config::layout;
-use postern_config::policy::{Policy, PortRef, Transport};
+use postern_config::policy::{PortRef, Transport};
 use postern_crds::backend_trust::UpdateStrategyType;
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
@@ -17,10 +18,11 @@ use crate::plan::{
 use crate::resolve::leaves::{self, Clock, Published};
 use crate::resolve::policy;
 use crate::resolve::ports::{self, LockPorts, PodPorts};
+use crate::resolve::references::References;
 use crate::resolve::routes::{self, Site, earliest};
 use crate::resolve::selectors::Selector;
 use crate::resolve::territory::Territory;
-use crate::resolve::{backend, names, pods, revoked};
+use crate::resolve::{backend, names, pods, revoked, users};
 use crate::settings::Settings;
 
 /// Decides about a lock that exists.
@@ -36,6 +38,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let (further_names, name_refusals) = names::further_names(settings, trust);
     let revoked = revoked::revoked(trust);
     let clock = Clock::of_lock(inputs.now, settings.lifetimes, trust.spec.rotation.as_ref(), &revoked);
+    let references = References::new(inputs, lock_ports.doors());
     let site = Site {
         settings,
         inputs,
@@ -45,6 +48,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         lock_ports: &lock_ports,
         further_names: &further_names,
         closed: closed || !objections.writable,
+        references: &references,
         clock,
         published: Published::new(inputs),
     };
@@ -57,17 +61,13 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let server_names = names::server_names(settings, &inputs.key, &served.collect(), &further_names);
     let existing = inputs.lock_secret.ours();
     let leaf = leaves::server(&clock, existing.and_then(|secret| secret.leaf.as_ref()), &server_names);
+    let routes_of_policy: &[RoutePlan] = if closed { &[] } else { &routes };
+    let mut policy = policy::policy(&inputs.key.namespace, &inputs.authorities, &ports, routes_of_policy);
+    policy.revoked = revoked.iter().cloned().collect();
+    users::fill(&mut policy, &ports, &references, existing.and_then(|secret| secret.bundle.as_ref()));
     let bundle = objections.writable.then(|| BundlePlan {
         trust_uid: trust.metadata.uid.clone().unwrap_or_default(),
-        policy: Policy {
-            revoked: revoked.iter().cloned().collect(),
-            ..policy::policy(
-                &inputs.key.namespace,
-                &inputs.authorities,
-                &ports,
-                if closed { &[] } else { &routes },
-            )
-        },
+        policy,
         callers: policy::callers(&routes),
         kept: policy::kept(&routes),
         leaf: leaf.plan,
@@ -78,6 +78,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let mut refusals = objections.refusals;
     refusals.extend(lock_ports.refusals);
     refusals.extend(name_refusals);
+    refusals.extend(references.refusals);
     refusals.extend(conflicts(&judged));
     let lock = LockPlan {
         uid: trust.metadata.uid.clone().unwrap_or_default(),
@@ -100,13 +101,24 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     Plan {
         key: inputs.key.clone(),
         now: inputs.now,
-        requeue_at: earliest(again_at, leaf.again_at.filter(|_| bundle.is_some())),
+        requeue_at: earliest(
+            earliest(again_at, look_at_references(inputs)),
+            leaf.again_at.filter(|_| bundle.is_some()),
+        ),
+        seen: pods::seen(inputs),
         lock: LockState::Present(Box::new(lock)),
         bundle,
         routes,
         pods: judged,
         remove: Removals::default(),
     }
+}
+
+/// Secrets of somebody else's can't be watched without the right to list them, so they are read again and again.
+const REFERENCES_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+fn look_at_references(inputs: &Inputs) -> Option<Timestamp> {
+    if inputs.references.is_empty() { None } else { inputs.now.saturating_add(REFERENCES_EVERY).ok() }
 }
 
 /// The hash of the configuration that lies in the cluster, if it can be read.

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod conditions;
+pub mod credentials;
 pub mod doors;
 pub mod gateways;
 pub mod hostnames;
@@ -17,11 +18,14 @@ pub mod pods;
 pub mod policy;
 pub mod ports;
 pub mod protocol;
+pub mod references;
 pub mod revoked;
 pub mod routes;
 pub mod rules;
 pub mod selectors;
+pub mod stages;
 pub mod territory;
+pub mod users;
 
 use crate::inputs::{Inputs, KeyId};
 use crate::plan::{KeyAction, LockState, Plan, Removals};

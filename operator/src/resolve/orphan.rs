@@ -9,8 +9,11 @@ use postern_config::layout;
 use postern_config::policy::Policy;
 use postern_crds::{ApiRoute, ConditionType, Reason};
 
-use crate::inputs::{Inputs, PodFacts, SealedBundle, SubjectName};
-use crate::plan::{BundlePlan, KeyAction, KeyPlan, LockState, Plan, Refusal, Removals, RoutePlan};
+use crate::inputs::{Inputs, KeySecret, PodFacts, SealedBundle, SubjectName};
+use crate::plan::{
+    BundlePlan, CredentialsPlan, CredentialsStep, KeyAction, KeyPlan, KeyStep, LockState, Plan, Refusal,
+    Removals, RoutePlan,
+};
 use crate::resolve::leaves::{self, Clock, Published};
 use crate::resolve::lock::deployed_hash;
 use crate::resolve::routes::{self, earliest};
@@ -65,6 +68,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
         routes: route_plans,
         pods: pods::judge(inputs, deployed_hash(inputs).as_deref()),
         remove: Removals::default(),
+        seen: pods::seen(inputs),
         requeue_at: again_at,
     }
 }
@@ -144,11 +148,36 @@ fn keys_of(
                     &published,
                 );
                 *again_at = earliest(*again_at, decision.again_at);
-                key.action = KeyAction::Renew(decision.plan);
+                let credentials = kept_credentials(inputs, clock, &key, secret);
+                key.action = KeyAction::Renew(KeyStep { leaf: decision.plan, credentials });
             }
             key
         })
         .collect()
+}
+
+/// What the running pods ask for stays as it is; only what its overlap is over of is forgotten.
+fn kept_credentials(
+    inputs: &Inputs,
+    clock: &Clock<'_>,
+    key: &KeyPlan,
+    secret: Option<&KeySecret>,
+) -> CredentialsPlan {
+    let sealed = inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
+    let callers = sealed
+        .iter()
+        .flat_map(|sealed| &sealed.bundle.content.policy.routes)
+        .flat_map(|route| &route.callers);
+    let mut caller = callers.filter(|caller| caller.identity() == Some(key.identity.as_str()));
+    let (Some(caller), Some(secret)) = (caller.next(), secret) else { return CredentialsPlan::default() };
+    let held = &secret.credentials;
+    let over = held.previous.as_ref().is_some_and(|previous| previous.drop_after <= clock.now);
+    let header = held.current.as_ref().and_then(|current| current.header.as_ref());
+    CredentialsPlan {
+        basic: !caller.credentials.is_empty(),
+        header: header.filter(|_| !caller.header_values.is_empty()).map(|header| header.name.clone()),
+        step: if over { CredentialsStep::DropPrevious } else { CredentialsStep::Keep },
+    }
 }
 
 /// The policy as it was, less the routes and callers that no longer hold, and with the present authorities.

@@ -166,3 +166,14 @@ pub fn all_acknowledged(inputs: &Inputs, hash: &str) -> bool {
         !matches!(pod.state, PodState::Outdated { .. } | PodState::Reshaped { acknowledged: false, .. })
     })
 }
+
+/// When each credential, header value and pinned key was last used, over all pods.
+pub fn seen(inputs: &Inputs) -> BTreeMap<String, Timestamp> {
+    let mut seen = BTreeMap::<String, Timestamp>::new();
+    for (id, at) in inputs.pods.iter().filter_map(|pod| pod.loaded.as_ref()).flat_map(|loaded| &loaded.seen) {
+        let Ok(at) = Timestamp::from_second(*at) else { continue };
+        let last = seen.entry(id.clone()).or_insert(at);
+        *last = at.max(*last);
+    }
+    seen
+}

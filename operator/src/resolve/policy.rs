@@ -7,7 +7,7 @@ use postern_config::policy::{
 };
 
 use crate::inputs::{Authorities, KeyId};
-use crate::plan::{KeyAction, KeyPlan, PortPlan, RoutePlan};
+use crate::plan::{Kept, KeyAction, KeyPlan, PortPlan, RoutePlan};
 
 /// Name of Postern's client CA in a policy: the only authority that is believed for `spiffe://` names.
 pub const AUTHORITY: &str = "postern";
@@ -90,11 +90,11 @@ pub fn callers(routes: &[RoutePlan]) -> BTreeMap<String, KeyId> {
     routes.iter().flat_map(admitted).map(|key| (key.identity.clone(), key.id.clone())).collect()
 }
 
-/// The pins of identities whose key can't be read now.
-pub fn kept(routes: &[RoutePlan]) -> BTreeMap<String, Vec<String>> {
+/// What identities whose key can't be read now are let in by.
+pub fn kept(routes: &[RoutePlan]) -> BTreeMap<String, Kept> {
     let keys = routes.iter().flat_map(|route| &route.keys);
     let kept = keys.filter_map(|key| match &key.action {
-        KeyAction::Unread { pins } => Some((key.identity.clone(), pins.clone())),
+        KeyAction::Unread(kept) => Some((key.identity.clone(), kept.clone())),
         _ => None,
     });
     kept.collect()

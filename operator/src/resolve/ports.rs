@@ -167,6 +167,13 @@ pub struct LockPorts {
     pub refusals: Vec<Refusal>,
 }
 
+impl LockPorts {
+    /// Every door of the lock.
+    pub fn doors(&self) -> impl Iterator<Item = &Door> {
+        std::iter::once(&self.default).chain(self.entries.iter().filter_map(|entry| entry.access.door()))
+    }
+}
+
 /// Judges `spec.ports`, but for UDP ports, of which there is nothing to judge ([`open_udp`]). `services` are those that
 /// lead to the lock's pods, for hints.
 pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service], floor: &Floor) -> LockPorts {

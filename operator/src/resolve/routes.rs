@@ -17,6 +17,7 @@ use crate::resolve::leaves::{Clock, Published};
 use crate::resolve::names;
 use crate::resolve::ports::{self, LockPorts, PodPorts, Sameness, show};
 use crate::resolve::protocol::{self, Hint};
+use crate::resolve::references::References;
 use crate::resolve::rules;
 use crate::resolve::territory::{self, Territory};
 use crate::settings::Settings;
@@ -40,6 +41,8 @@ pub struct Site<'a> {
     /// The lock as a whole is refused, or its Secret can't be written: no key is handed out, and those that exist stay as
     /// they are.
     pub closed: bool,
+    /// What the Secrets hold that the lock names.
+    pub references: &'a References,
     /// For the leaves.
     pub clock: Clock<'a>,
     /// For the leaves.

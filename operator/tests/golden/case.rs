@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_crds::{ApiRoute, BackendTrust};
 use postern_operator::settings::Floor;
@@ -78,6 +78,12 @@ pub(crate) struct Step {
     /// What changes in objects from now on, by name (`BackendTrust/orders`), as a JSON merge patch.
     #[serde(default)]
     pub(crate) change: BTreeMap<String, serde_json::Value>,
+    /// From now on these Secrets of the lock's author hold other texts.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// When the pods last saw a credential, by id, in seconds after the start of the world.
+    #[serde(default)]
+    pub(crate) seen: BTreeMap<String, i64>,
     /// Namespaces of gateways that can't be read.
     #[serde(default)]
     pub(crate) unreadable: Vec<String>,
@@ -95,6 +101,8 @@ pub(crate) struct Case {
     pub(crate) routes: Vec<ApiRoute>,
     pub(crate) services: Vec<Service>,
     pub(crate) pods: Vec<Pod>,
+    /// With `stringData`.
+    pub(crate) secrets: Vec<Secret>,
 }
 
 fn start() -> Timestamp {
@@ -126,6 +134,7 @@ impl Case {
             routes: Vec::new(),
             services: Vec::new(),
             pods: Vec::new(),
+            secrets: Vec::new(),
         };
         for document in documents {
             let kind = document.get("kind").and_then(serde_yaml::Value::as_str).unwrap().to_owned();
@@ -133,6 +142,7 @@ impl Case {
                 "BackendTrust" => case.trusts.push(object(document)),
                 "ApiRoute" => case.routes.push(object(document)),
                 "Service" => case.services.push(object(document)),
+                "Secret" => case.secrets.push(object(document)),
                 "Pod" => case.pods.push(object(document)),
                 other => panic!("a case holds no {other}"),
             }

@@ -2,14 +2,16 @@
 
 use postern_config::bundle::Bundle;
 use postern_operator::inputs::KeyId;
-use postern_operator::plan::{KeyAction, LeafPlan, LeafSpec, LockState, Plan};
+use postern_operator::plan::{
+    CredentialsPlan, CredentialsStep, KeyAction, LeafPlan, LeafSpec, LockState, Plan,
+};
 use postern_operator::render::{KeyObjects, status};
 use postern_operator::resolve::conditions;
 use postern_operator::resolve::conditions::Verdict;
 use serde_json::{Value, json};
 
 use super::case::Step;
-use super::world::Look;
+use super::world::{Look, PRIVATE};
 
 /// One step as YAML.
 pub(crate) fn step(step: &Step, look: &Look, objects: bool) -> serde_yaml::Value {
@@ -93,14 +95,27 @@ fn verdicts(verdicts: &[Verdict]) -> Vec<String> {
 
 fn action(action: &KeyAction) -> String {
     match action {
-        KeyAction::Write(plan) => format!("write, {}", leaf(plan)),
-        KeyAction::Renew(plan) => format!("renew, {}", leaf(plan)),
-        KeyAction::Unread { pins } => {
-            format!("leave as it is, since it can't be read; pins that still let in: {}", pins.len())
+        KeyAction::Write(step) => format!("write, {}{}", leaf(&step.leaf), credentials(&step.credentials)),
+        KeyAction::Renew(step) => format!("renew, {}{}", leaf(&step.leaf), credentials(&step.credentials)),
+        KeyAction::Unread(kept) => {
+            format!("leave as it is, since it can't be read; pins that still let in: {}", kept.pins.len())
         }
         KeyAction::Leave => "leave as it is".to_owned(),
         KeyAction::Remove => "remove".to_owned(),
     }
+}
+
+fn credentials(plan: &CredentialsPlan) -> String {
+    let step = match &plan.step {
+        CredentialsStep::Keep => "keep the credentials".to_owned(),
+        CredentialsStep::Issue(spec) => format!("make credentials: {}", spec.reason),
+        CredentialsStep::StageNext(spec) => format!("stage the next credentials: {}", spec.reason),
+        CredentialsStep::PromoteNext { drop_previous_after } => {
+            format!("hand over the next credentials, drop the old ones after {drop_previous_after}")
+        }
+        CredentialsStep::DropPrevious => "drop the previous credentials".to_owned(),
+    };
+    if plan.is_wanted() { format!("; {step}") } else { String::new() }
 }
 
 fn leaf(plan: &LeafPlan) -> String {
@@ -145,7 +160,7 @@ fn removals(plan: &Plan) -> Vec<String> {
 fn objects(look: &Look) -> Value {
     let of_lock = look.objects.lock.iter().map(|lock| hidden(serde_json::to_value(&lock.secret).unwrap()));
     let keys = look.objects.keys.iter().flat_map(|(id, key)| match key {
-        Ok(KeyObjects { secret, config_map }) => {
+        Ok(KeyObjects { secret, config_map, .. }) => {
             let secret = hidden(serde_json::to_value(secret).unwrap());
             let config_map = config_map.as_ref().map(|map| serde_json::to_value(map).unwrap());
             std::iter::once(secret).chain(config_map).collect::<Vec<_>>()
@@ -153,6 +168,22 @@ fn objects(look: &Look) -> Value {
         Err(refused) => vec![json!({"refused": id.to_string(), "why": refused.to_string()})],
     });
     of_lock.chain(keys).collect()
+}
+
+/// A generated secret by its number, also where it is encoded, as it is in Basic credentials.
+fn shown(text: &str) -> String {
+    let encoded = |word: &str| {
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, word).ok()?;
+        String::from_utf8(bytes).ok().filter(|pair| pair.contains(PRIVATE))
+    };
+    let lines = text.split_inclusive('\n').map(|line| {
+        let basic = line.split_once("\"Basic ").and_then(|(before, rest)| {
+            let (word, after) = rest.split_once('"')?;
+            Some(format!("{before}\"Basic <base64 of {}>\"{after}", encoded(word)?))
+        });
+        basic.unwrap_or_else(|| line.to_owned())
+    });
+    lines.collect::<String>().replace(&format!("{PRIVATE}-secret-"), "generated-")
 }
 
 /// A Secret with its texts readable and its private keys and signatures not there.
@@ -165,7 +196,19 @@ fn hidden(mut secret: Value) -> Value {
                 "bundle.json" => serde_json::from_str(&text).unwrap(),
                 "bundle.sig" => "<signature>".into(),
                 "tls.key" | "next.key" => "<private key>".into(),
-                _ => text.into(),
+                "credentials.json" => {
+                    let mut credentials: Value = serde_json::from_str(&text).unwrap();
+                    for held in ["current", "next"] {
+                        for (part, secret) in [("basic", "password"), ("header", "value")] {
+                            if let Some(value) = credentials.pointer_mut(&format!("/{held}/{part}/{secret}"))
+                            {
+                                *value = shown(value.as_str().unwrap()).into();
+                            }
+                        }
+                    }
+                    credentials
+                }
+                _ => shown(&text).into(),
             };
         }
     }

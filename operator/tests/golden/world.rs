@@ -14,9 +14,11 @@ use postern_config::loaded::Loaded;
 use postern_config::signed::{Signer, VerifyKey};
 use postern_operator::inputs::{
     Authorities, Existing, ExistingKey, Injection, Inputs, KeyId, KeySecret, Leaf, LeafFacts, LockKey,
-    LockSecret, PodFacts, SealedBundle,
+    LockSecret, PodFacts, Reference, SealedBundle, SecretData, SecretText,
 };
-use postern_operator::plan::{Armed, Failure, LeafSpec, Material, Outcome, Plan};
+use postern_operator::plan::{
+    Armed, CredentialsStep, Failure, Issue, LeafPlan, LeafSpec, Material, Outcome, Plan,
+};
 use postern_operator::render::{self, Objects, gateway_secret};
 use postern_operator::resolve::{pods, resolve, selectors::Selector};
 use postern_operator::settings::{AllowedNamespaces, Flavour, Gateway, Images, Lifetimes, Settings};
@@ -38,6 +40,8 @@ pub(crate) struct World {
     signer: Arc<Signer>,
     now: Timestamp,
     leaves: BTreeMap<String, Leaf>,
+    /// How many were made.
+    secrets: usize,
     lock_secret: Option<Secret>,
     keys: BTreeMap<KeyId, (String, Secret, BTreeMap<String, String>)>,
     loaded: BTreeMap<String, Loaded>,
@@ -87,6 +91,7 @@ impl World {
             signer,
             now: case.setting.now,
             leaves: BTreeMap::new(),
+            secrets: 0,
             lock_secret: None,
             keys: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -119,7 +124,7 @@ impl World {
     fn look(&mut self, case: &Case, step: &Step) -> Look {
         let mut inputs = self.gather(case, step);
         let plan = resolve(&self.settings, &inputs);
-        let material = Material::fulfil(&plan, &inputs, |spec| Ok::<_, ()>(self.issue(spec))).unwrap();
+        let material = Material::fulfil(&plan, &inputs, self).unwrap();
         let objects =
             render::render(&self.settings, &inputs.authorities, &plan, &material, &self.signer).unwrap();
         let outcome = self.apply(&plan, &objects);
@@ -177,6 +182,7 @@ impl World {
             } else {
                 self.admitted.clone()
             },
+            references: self.references(case, step),
             armed_since: self.armed_since,
             key,
         }
@@ -204,6 +210,32 @@ impl World {
         let facts = LeanPod::new(pod, injection).facts(key);
         let loaded = self.loaded.get(&facts.name).cloned().filter(|_| !step.silent.contains(&facts.name));
         PodFacts { mounts_lock_secret: guarded == Some(&key.name), loaded, ..facts }
+    }
+
+    /// The Secrets that the lock's author has written, all of which it may name.
+    fn references(&self, case: &Case, step: &Step) -> BTreeMap<String, Reference> {
+        let there = case
+            .secrets
+            .iter()
+            .filter(|secret| !self.deleted.contains(&format!("Secret/{}", secret.name_any())));
+        let mut references: BTreeMap<String, Reference> = there
+            .map(|secret| {
+                let texts = secret.string_data.clone().unwrap_or_default();
+                let data =
+                    texts.into_iter().map(|(key, text)| (key, Zeroizing::new(text.into_bytes()))).collect();
+                let type_ = secret.type_.clone().unwrap_or_default();
+                (secret.name_any(), Reference::Found(SecretData { type_, data }))
+            })
+            .collect();
+        for (name, texts) in &step.secrets {
+            if let Some(Reference::Found(found)) = references.get_mut(name) {
+                found.data = texts
+                    .iter()
+                    .map(|(key, text)| (key.clone(), Zeroizing::new(text.clone().into_bytes())))
+                    .collect();
+            }
+        }
+        references
     }
 
     fn is_foreign(case: &Case, kind: &str, namespace: &str, name: &str) -> bool {
@@ -242,6 +274,8 @@ impl World {
                     current: self.leaf(secret, gateway_secret::CERTIFICATE_KEY),
                     next: self.leaf(secret, gateway_secret::NEXT_CERTIFICATE_KEY),
                     previous: gateway_secret::previous(secret.metadata.annotations.as_ref()),
+                    credentials: gateway_secret::credentials(secret.data.as_ref()),
+                    configuration: gateway_secret::configuration(secret.data.as_ref()),
                 };
                 let secret = Existing::Ours(key_secret);
                 let config_map = Existing::Ours(config.clone());
@@ -338,8 +372,13 @@ impl World {
             if step.silent.contains(&pod.name) || pod.ips.is_empty() {
                 continue;
             }
-            let loaded =
-                Loaded { config_hash: Some(hash.clone()), version: "1".to_owned(), ..Loaded::default() };
+            let seen = step.seen.iter().map(|(id, after)| (id.clone(), 1_795_291_200 + after)).collect();
+            let loaded = Loaded {
+                config_hash: Some(hash.clone()),
+                version: "1".to_owned(),
+                seen,
+                ..Loaded::default()
+            };
             self.loaded.insert(pod.name.clone(), loaded);
         }
     }
@@ -351,12 +390,31 @@ impl World {
     }
 }
 
+impl Issue for World {
+    type Error = ();
+
+    fn leaf(&mut self, spec: &LeafSpec) -> Result<Leaf, ()> {
+        Ok(self.issue(spec))
+    }
+
+    fn random(&mut self) -> Result<SecretText, ()> {
+        self.secrets += 1;
+        Ok(SecretText::new(format!("{PRIVATE}-secret-{}", self.secrets)))
+    }
+
+    fn verifier(&mut self, username: &str, _: &SecretText) -> String {
+        self.secrets += 1;
+        format!("<slow verifier {} of {username}>", self.secrets)
+    }
+}
+
 /// The second look may go on with a rotation, since the pods have acknowledged by then; but what the first one
 /// wrote and the second doesn't change must be the same bytes.
 fn assert_idle(first: &Look, second: &Look) {
     let rotating = |look: &Look| {
         let keys = look.plan.routes.iter().flat_map(|route| &route.keys);
-        keys.filter_map(|key| key.action.leaf()).any(|leaf| *leaf != postern_operator::plan::LeafPlan::Keep)
+        keys.filter_map(|key| key.action.step())
+            .any(|step| step.leaf != LeafPlan::Keep || step.credentials.step != CredentialsStep::Keep)
     };
     if rotating(second) {
         assert!(rotating(first), "a second look starts what the first one didn't");

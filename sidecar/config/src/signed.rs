@@ -12,6 +12,8 @@ pub enum Domain {
     Bundle,
     /// [`crate::record::PodRecord`].
     PodRecord,
+    /// Salts of password hashes: what is signed is never shown, so that nobody foresees them.
+    Salt,
 }
 
 impl Domain {
@@ -19,6 +21,7 @@ impl Domain {
         match self {
             Self::Bundle => b"postern.dev/bundle/v1\0",
             Self::PodRecord => b"postern.dev/pod-record/v1\0",
+            Self::Salt => b"postern.dev/salt/v1\0",
         }
     }
 

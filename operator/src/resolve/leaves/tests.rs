@@ -1,10 +1,13 @@
 use zeroize::Zeroizing;
 
-use postern_config::policy::{Caller, CertificateMatch, ForwardedCertificate, Policy, PortRef, Route};
+use postern_config::policy::{
+    Caller, CertificateMatch, Credential, ForwardedCertificate, Policy, PortRef, Route,
+};
 use postern_config::settings::Settings;
 
 use super::*;
 use crate::inputs::PreviousPin;
+use crate::resolve::stages::ACKNOWLEDGED_WITHIN;
 
 const IDENTITY: &str = "spiffe://test/ns/shop/gateway/edge/route/orders";
 const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
@@ -39,6 +42,22 @@ fn changed(issued: i64, change: impl FnOnce(&mut LeafFacts)) -> Leaf {
     let mut leaf = leaf(issued, "current");
     change(&mut leaf.facts);
     leaf
+}
+
+/// A bundle in which somebody is let in by these verifiers.
+pub(in crate::resolve) fn content_with(verifiers: Vec<String>) -> Content {
+    let mut content = content("somebody", &[]);
+    for caller in content.policy.routes.iter_mut().flat_map(|route| &mut route.callers) {
+        caller.credentials = verifiers
+            .iter()
+            .map(|verifier| Credential {
+                id: verifier.clone(),
+                username: String::new(),
+                verifier: verifier.clone(),
+            })
+            .collect();
+    }
+    content
 }
 
 fn content(identity: &str, pins: &[&str]) -> Content {
@@ -130,7 +149,8 @@ fn a_wish_replaces_what_is_older_once_and_not_before_its_time() {
 /// The whole of a client leaf's decisions: time, what lies there, what is published and acknowledged.
 #[test]
 fn a_client_leaf_goes_by_publish_acknowledge_hand_over_drop() {
-    let secret = |current, next, previous| Some(KeySecret { current, next, previous });
+    let secret =
+        |current, next, previous| Some(KeySecret { current, next, previous, ..KeySecret::default() });
     let old = |hours| Some(PreviousPin { spki_sha256: "old".to_owned(), drop_after: at(hours) });
     let staged = || secret(Some(leaf(0, "current")), Some(leaf(480, "next")), None);
     let published = content(IDENTITY, &["current", "next"]);
@@ -216,7 +236,12 @@ fn a_client_leaf_goes_by_publish_acknowledge_hand_over_drop() {
 
 #[test]
 fn without_an_overlap_a_replaced_key_is_dropped_at_once_also_one_whose_overlap_goes_on() {
-    let secret = |next, previous| KeySecret { current: Some(leaf(480, "current")), next, previous };
+    let secret = |next, previous| KeySecret {
+        current: Some(leaf(480, "current")),
+        next,
+        previous,
+        ..KeySecret::default()
+    };
     let old = || Some(PreviousPin { spki_sha256: "old".to_owned(), drop_after: at(504) });
     let published = content(IDENTITY, &["current", "next"]);
     let published = Published { content: Some(&published), acknowledged: true };
@@ -227,7 +252,7 @@ fn without_an_overlap_a_replaced_key_is_dropped_at_once_also_one_whose_overlap_g
         ("none, staged", "0s", secret(Some(leaf(481, "next")), old()), "promote", at(490)),
         ("an hour, staged", "1h", secret(Some(leaf(481, "next")), None), "promote", at(491)),
     ] {
-        let rotation = KeyRotation { overlap: Duration::parse(overlap), requested_at: None };
+        let rotation = KeyRotation { overlap: Duration::parse(overlap), ..KeyRotation::default() };
         let clock = clock(490).of_route(Some(&rotation));
         let decision = client(&clock, Some(&existing), IDENTITY, &published);
         assert_eq!((kind(&decision.plan).as_str(), decision.again_at), (expected, Some(again)), "{case}");
@@ -244,6 +269,7 @@ fn a_revoked_certificate_is_replaced_at_once_and_a_staged_one_staged_anew() {
         current: Some(sha("a", leaf(0, "current"))),
         next: Some(sha("b", leaf(1, "next"))),
         previous: None,
+        ..KeySecret::default()
     };
     let none = Published { content: None, acknowledged: false };
     for (revoked, expected) in [("a", "issue: Revoked"), ("b", "stage: Revoked"), ("c", "keep")] {
@@ -272,7 +298,7 @@ fn a_route_may_ask_for_less_than_its_lock_and_of_two_wishes_the_later_that_has_c
             certificate_lifetime: Duration::parse("1000h"),
             overlap: Duration::parse("2h"),
         };
-        let route = KeyRotation { requested_at: wish(routes), overlap: None };
+        let route = KeyRotation { requested_at: wish(routes), ..KeyRotation::default() };
         let of_lock = Clock::of_lock(at(10), Lifetimes::default(), Some(&lock), &NONE);
         let clock = of_lock.of_route(Some(&route));
         assert_eq!(clock.requested_at, expected.map(at), "{locks:?} {routes:?}");
@@ -283,7 +309,12 @@ fn a_route_may_ask_for_less_than_its_lock_and_of_two_wishes_the_later_that_has_c
 
 #[test]
 fn the_clock_is_looked_at_when_something_is_due() {
-    let secret = |next, previous| KeySecret { current: Some(leaf(0, "current")), next, previous };
+    let secret = |next, previous| KeySecret {
+        current: Some(leaf(0, "current")),
+        next,
+        previous,
+        ..KeySecret::default()
+    };
     let none = Published { content: None, acknowledged: false };
     for (case, now, existing, expected) in [
         ("renewal", 1, secret(None, None), at(480)),
