@@ -6,6 +6,7 @@
 //! * [`workload`], [`gateway`], [`attacker`]: the pods on each side of the lock.
 //! * [`attack`]: tries that get in without the lock and must not with it.
 //! * [`scene`]: workload, lock and key together.
+//! * [`keyring`]: what a gateway holds beside its certificate.
 //! * [`forge`]: certificates that an attacker could think of.
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +24,7 @@ pub mod exec;
 pub mod forge;
 pub mod gateway;
 pub mod install;
+pub mod keyring;
 pub mod load;
 pub mod lock;
 pub mod logs;

@@ -9,6 +9,7 @@
 
 mod api_server_restarted;
 mod bad_resources;
+mod basic_lock;
 mod cel_rules;
 mod changes_reach_pods;
 mod chart;
@@ -19,6 +20,7 @@ mod foreign_object_in_the_way;
 mod forged_certificates_refused;
 mod gateway_identity_headers;
 mod hand_injected_for_other_trust;
+mod header_lock;
 mod helm_rollback;
 mod http2_and_streaming;
 mod injected_image_changed;
@@ -27,6 +29,7 @@ mod label_changes;
 mod leader_failover;
 mod leaf_rotation_under_load;
 mod lifecycle_hooks;
+mod lock_combinations;
 mod operator_down;
 mod paths_outside_rules;
 mod pod_restarted_in_place;

@@ -143,7 +143,8 @@ impl LockPort {
     /// What it speaks as far as the lock alone can tell: said outright, by its name, or HTTP.
     pub fn assumed_protocol(&self) -> Protocol {
         match (&self.access, self.protocol, &self.port) {
-            (PortAccess::Open(_), ..) => Protocol::TCP,
+            (PortAccess::Open(open), ..) if open.paths.is_empty() => Protocol::TCP,
+            (PortAccess::Open(_), ..) => Protocol::HTTP,
             (PortAccess::Locked(_), Some(protocol), _) => protocol,
             (PortAccess::Locked(_), None, PortRef::Name(name)) => match protocol::hint(None, Some(name)) {
                 Hint::Protocol(protocol) => protocol,

@@ -235,6 +235,8 @@ impl World {
                     .collect();
             }
         }
+        let gone = self.deleted.iter().filter_map(|name| name.strip_prefix("Secret/"));
+        references.extend(gone.map(|name| (name.to_owned(), Reference::Missing)));
         references
     }
 
