@@ -85,13 +85,11 @@ impl<'a> Clock<'a> {
     pub fn of_route(self, rotation: Option<&KeyRotation>) -> Self {
         let overlap = rotation.and_then(|one| one.overlap).map_or(self.lifetimes.overlap, span);
         let wish = rotation.and_then(|one| one.requested_at.as_ref()).map(|at| at.0);
-        let credential =
-            rotation.and_then(|one| one.credential_lifetime).map_or(self.lifetimes.credential, span);
         // Of two wishes the later counts, and one that is to come must not hide one that has come.
         let wishes = || self.requested_at.into_iter().chain(wish);
         let come = wishes().filter(|at| *at <= self.now).max();
         Self {
-            lifetimes: Lifetimes { overlap, credential, ..self.lifetimes },
+            lifetimes: Lifetimes { overlap, ..self.lifetimes },
             requested_at: come.or_else(|| wishes().min()),
             ..self
         }
