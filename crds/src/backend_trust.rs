@@ -102,10 +102,29 @@ pub struct BackendTrustSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::fingerprints")]
     pub revoked_certificates: Vec<String>,
+    /// How calls come to the sidecar. `Redirect`: the pod's network is closed and everything led to the sidecar, by an
+    /// init container with the capability `NET_ADMIN`. `Listener`, for namespaces under the Pod Security standard
+    /// *baseline* or *restricted*: the sidecar takes over the ports that the pod names, a NetworkPolicy closes the
+    /// others, and the application must listen on 127.0.0.1 alone. Absent: `Redirect`. Changing it replaces the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Interception>")]
+    pub interception: Option<Interception>,
     /// `true` lets the pods' own containers be privileged, add capabilities such as `NET_ADMIN`, and share process ids
     /// with the node or each other, with any of which they could remove the lock. Absent: such pods are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_workload: Option<bool>,
+}
+
+/// How calls come to the sidecar.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Interception {
+    /// By rules of the pod's own firewall.
+    #[default]
+    Redirect,
+    /// By the names of ports.
+    Listener,
 }
 
 /// One container port that differs.

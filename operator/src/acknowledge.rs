@@ -3,7 +3,7 @@
 //! The answer counts only because of who gives it: the server must hold a certificate of the backends' CA for
 //! the lock's own admin name, and the sidecar answers nobody but the operator's identity.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::inputs::{Injection, LockKey, Phase, PodFacts};
+use crate::inputs::{Injection, LockKey, Phase, PodFacts, Transport};
 use crate::pki::keys::CurrentKey;
 use crate::watch::lean::LeanPod;
 
@@ -133,6 +133,8 @@ impl Asker {
 struct Heard {
     key: LockKey,
     answer: Result<Loaded, String>,
+    /// As [`PodFacts::exposed`].
+    exposed: Option<Vec<u16>>,
     restarts: i32,
     at: Instant,
 }
@@ -150,6 +152,11 @@ impl Answers {
         self.current(pod).and_then(|heard| heard.answer.ok())
     }
 
+    /// The application's ports that answered past the sidecar, if they were dialled.
+    pub fn exposed(&self, pod: &LeanPod) -> Option<Vec<u16>> {
+        self.current(pod).and_then(|heard| heard.exposed)
+    }
+
     /// Why the pod could not be asked, if that was so.
     pub fn failure(&self, uid: &str) -> Option<String> {
         self.lock().get(uid).and_then(|heard| heard.answer.clone().err())
@@ -159,7 +166,9 @@ impl Answers {
     pub fn must_ask(&self, pod: &LeanPod, key: &LockKey, wanted: &str) -> bool {
         let asks = can_answer(pod, key);
         asks && !self.current(pod).is_some_and(|heard| {
+            let tried = !listens(pod.common()) || heard.exposed.is_some_and(|ports| ports.is_empty());
             heard.at.elapsed() < FRESH
+                && tried
                 && heard.answer.is_ok_and(|loaded| loaded.config_hash.as_deref() == Some(wanted))
         })
     }
@@ -179,8 +188,10 @@ impl Answers {
                     tracing::debug!(lock = %key, pod = pod.name(), %error, "pod does not say what it has loaded");
                 }
                 let answer = answer.map_err(|error| error.to_string());
+                let exposed = exposed(pod.common()).await;
                 let (at, restarts) = (Instant::now(), pod.sidecar_restarts);
-                self.lock().insert(pod.common().uid.clone(), Heard { key: key.clone(), answer, restarts, at });
+                let heard = Heard { key: key.clone(), answer, exposed, restarts, at };
+                self.lock().insert(pod.common().uid.clone(), heard);
             })
         });
         futures::stream::iter(asking).buffer_unordered(AT_ONCE).collect::<()>().await;
@@ -194,6 +205,28 @@ impl Answers {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Heard>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn listens(pod: &PodFacts) -> bool {
+    matches!(&pod.injection, Injection::For { shape, .. } if shape.listens())
+}
+
+/// Of a pod without a redirect: the application's ports that accept a connection at one of the pod's addresses. One
+/// that refuses is closed, and so is one that lets nothing through. An application that is not ready yet may not
+/// listen yet, so it is not asked.
+async fn exposed(pod: &PodFacts) -> Option<Vec<u16>> {
+    if !listens(pod) || !pod.ready {
+        return None;
+    }
+    let ports: BTreeSet<u16> =
+        pod.ports.iter().filter(|port| port.transport == Transport::Tcp).map(|port| port.number).collect();
+    let ways = ports.iter().flat_map(|port| pod.ips.iter().map(|ip| SocketAddr::new(*ip, *port)));
+    let dialling = ways.map(|way| async move {
+        let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect(way)).await;
+        matches!(connected, Ok(Ok(_))).then_some(way.port())
+    });
+    let open: Vec<_> = futures::stream::iter(dialling).buffer_unordered(AT_ONCE).collect().await;
+    Some(open.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 /// Whether a pod runs a sidecar of this lock that can be asked by now.

@@ -8,6 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
@@ -78,6 +79,8 @@ pub struct Found {
     pub policy: Option<ValidatingAdmissionPolicy>,
     /// Its binding.
     pub binding: Option<ValidatingAdmissionPolicyBinding>,
+    /// The lock's `NetworkPolicy`.
+    pub network_policy: Option<NetworkPolicy>,
 }
 
 impl GatherError {
@@ -118,10 +121,14 @@ pub async fn gather(
     pods.sort_by(|a, b| a.name().cmp(b.name()));
     let name = admission::object_name(&key.namespace, &key.name);
     let own = own.into_iter().next();
-    let (lock_secret, policy, binding, outputs::Outputs { keys, unreadable }, references) = tokio::try_join!(
+    let (lock_secret, policy, binding, network_policy, outputs::Outputs { keys, unreadable }, references) = tokio::try_join!(
         get::<Secret>(Api::namespaced((*client).clone(), &key.namespace), layout::secret_name(&key.name)),
         get::<ValidatingAdmissionPolicy>(Api::all((*client).clone()), name.clone()),
         get::<ValidatingAdmissionPolicyBinding>(Api::all((*client).clone()), name.clone()),
+        get::<NetworkPolicy>(
+            Api::namespaced((*client).clone(), &key.namespace),
+            layout::secret_name(&key.name)
+        ),
         outputs::outputs(client, settings, key, &all_routes),
         references::references(client, key, own.as_deref()),
     )?;
@@ -143,7 +150,7 @@ pub async fn gather(
         armed_since: armed_since(status),
         routes,
     };
-    Ok(Found { inputs, pods, lock_secret, keys, policy, binding })
+    Ok(Found { inputs, pods, lock_secret, keys, policy, binding, network_policy })
 }
 
 /// By name: stores have no order, and the same cluster must yield the same words.
@@ -154,7 +161,7 @@ fn sorted<K: Resource>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
 
 /// A pod's facts, with its own word on what it has loaded.
 pub fn facts(pod: &LeanPod, key: &LockKey, answers: &Answers) -> PodFacts {
-    PodFacts { loaded: answers.loaded(pod), ..pod.facts(key) }
+    PodFacts { loaded: answers.loaded(pod), exposed: answers.exposed(pod), ..pod.facts(key) }
 }
 
 fn is_going(route: &ApiRoute) -> bool {

@@ -285,6 +285,9 @@ pub struct PodFacts {
     pub foreign_redirect: Option<String>,
     /// Its sidecar's last answer, if it ever answered.
     pub loaded: Option<Loaded>,
+    /// Without a redirect: the application's ports that answered at the pod's address, past the sidecar, when they were
+    /// last dialled. Absent: they were not.
+    pub exposed: Option<Vec<u16>>,
 }
 
 impl PodFacts {

@@ -127,6 +127,8 @@ pub struct LockPlan {
     pub selector: Option<Selector>,
     /// The ports that the policy lists, for status.
     pub ports: Vec<PortPlan>,
+    /// Whether the sidecar takes over named ports, so that a `NetworkPolicy` has to close the others.
+    pub listens: bool,
     /// UDP ports that anybody may send to.
     pub open_udp: BTreeSet<u16>,
     /// What a caller must show, for the column: `mTLS`, `mTLS +1 open`, with `trusted workload` where the pods may be

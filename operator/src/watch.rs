@@ -59,7 +59,7 @@ impl Stores {
 pub fn is_withheld(trust: &BackendTrust, namespaces: &Store<LeanNamespace>) -> bool {
     let namespace = trust.namespace().and_then(|name| namespaces.get(&ObjectRef::new(&name)));
     let armed = trust.status.as_ref().and_then(armed_since).is_some();
-    namespace.is_some_and(|namespace| lock::is_withheld(namespace.labels(), armed))
+    namespace.is_some_and(|namespace| lock::is_withheld(trust, namespace.labels(), armed))
 }
 
 /// Wakes the locks that a function names, if there is a queue; else the function is not even called.

@@ -4,7 +4,7 @@
 //! workers' alone.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub struct Guard {
     pub record: PathBuf,
     /// Where the highest sequence is kept.
     pub state: PathBuf,
+    /// Whether it listens on the ports that the pod record names, instead of one that everything is redirected to.
+    pub listener: bool,
     /// The ports that it listens on.
     pub ports: Ports,
 }
@@ -183,21 +185,35 @@ impl App {
         let everywhere = |port: u16| {
             bind_everywhere(port).map_err(|error| StartError::Bind { place: format!("port {port}"), error })
         };
-        let endpoints = Endpoints {
-            inbound: vec![Entrance { listener: everywhere(guard.ports.inbound)?, destination }],
-            probe: Some(everywhere(guard.ports.probe)?),
-            metrics: Some(everywhere(guard.ports.metrics)?),
-            admin: Some(everywhere(guard.ports.admin)?),
-        };
         let ready = Readiness::new();
         let mut lasting = Vec::new();
-        let (probes, port_names) = match read_record(guard, own) {
-            Ok((prober, names)) => (Probes::Recorded(prober), names),
+        let (probes, port_names, listeners) = match read_record(guard, own) {
+            Ok((prober, names)) => {
+                let listeners = prober.record().listeners.clone().unwrap_or_default();
+                (Probes::Recorded(prober), names, listeners)
+            }
             Err(reason) => {
                 tracing::error!(reason, "the pod record cannot be used");
                 lasting.push(ready.pending("pod record", reason));
-                (Probes::Unavailable, PortNames::new())
+                (Probes::Unavailable, PortNames::new(), std::collections::BTreeMap::new())
             }
+        };
+        let inbound = if guard.listener {
+            let mut inbound = Vec::new();
+            for (port, application) in listeners {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, application));
+                let destination = Arc::new(Fixed(Target { port: application, address }));
+                inbound.push(Entrance { listener: everywhere(port)?, destination });
+            }
+            inbound
+        } else {
+            vec![Entrance { listener: everywhere(guard.ports.inbound)?, destination }]
+        };
+        let endpoints = Endpoints {
+            inbound,
+            probe: Some(everywhere(guard.ports.probe)?),
+            metrics: Some(everywhere(guard.ports.metrics)?),
+            admin: Some(everywhere(guard.ports.admin)?),
         };
         let expected = Expectation {
             namespace: guard.namespace.clone(),
@@ -374,6 +390,12 @@ type PortNames = std::collections::BTreeMap<String, u16>;
 fn read_record(guard: &Guard, own: Arc<OwnAddresses>) -> Result<(Prober, PortNames), String> {
     let record = record::load(&guard.record, &guard.verify_keys, &guard.namespace, &guard.trust)
         .map_err(|error| error.to_string())?;
+    if record.listeners.is_some() != guard.listener {
+        return Err(
+            "it was made for a pod of another interception: delete the pod, so that it is injected anew"
+                .to_owned(),
+        );
+    }
     let names = record.ports.clone();
     let prober = Prober::new(record, own).map_err(|error| error.to_string())?;
     Ok((prober, names))

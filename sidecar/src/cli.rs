@@ -76,6 +76,9 @@ struct GuardArgs {
     /// it is being replaced.
     #[arg(long = "verify-key", value_name = "KEY", required = true)]
     verify_keys: Vec<VerifyKey>,
+    /// Listen on the ports that the pod record names instead of one that everything is redirected to.
+    #[arg(long)]
+    listener: bool,
     #[arg(long, hide = true, default_value = layout::CONFIG_PATH)]
     config_directory: PathBuf,
     #[arg(long, hide = true, default_value = layout::RECORD_PATH)]
@@ -114,6 +117,7 @@ impl Cli {
                     config: args.config_directory,
                     record: args.record_directory.join(layout::RECORD_FILE),
                     state: args.state_directory,
+                    listener: args.listener,
                     ports: Ports::default(),
                 };
                 Task::Guard(guard, args.serving)

@@ -70,7 +70,11 @@ pub fn bind_everywhere(port: u16) -> io::Result<std::net::TcpListener> {
 }
 
 /// Accepts on all entrances until `stop` turns true, or one of them fails; the listeners are closed then.
-pub async fn accept(entrances: Vec<Entrance>, reception: Reception, stop: watch::Receiver<bool>) {
+pub async fn accept(entrances: Vec<Entrance>, reception: Reception, mut stop: watch::Receiver<bool>) {
+    if entrances.is_empty() {
+        // A pod without a named port, or without a usable record: nobody can call it, and it goes on saying why.
+        return drain::begun(&mut stop).await;
+    }
     let mut loops = JoinSet::new();
     for entrance in entrances {
         loops.spawn(accept_on(entrance, reception.clone(), stop.clone()));

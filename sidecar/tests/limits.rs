@@ -253,6 +253,7 @@ async fn a_pod_record_that_is_unsigned_or_of_another_lock_is_refused() {
             token: "0123456789abcdef0123456789abcdef".to_owned(),
             ports: BTreeMap::from([("web".to_owned(), 8080)]),
             probes: Vec::new(),
+            listeners: None,
         };
         record.seal(&pod.signer).unwrap()
     };

@@ -29,6 +29,7 @@ mod label_changes;
 mod leader_failover;
 mod leaf_rotation_under_load;
 mod lifecycle_hooks;
+mod listener_mode;
 mod lock_combinations;
 mod operator_down;
 mod paths_outside_rules;

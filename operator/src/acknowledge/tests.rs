@@ -146,3 +146,42 @@ async fn a_pod_is_asked_until_it_has_what_is_wanted_and_again_after_a_restart() 
     answers.retain(&key(), &[]);
     assert_eq!(answers.loaded(&it), None);
 }
+
+/// A pod without a redirect whose application listens where the test does.
+fn listening_pod(ports: &[u16], ready: bool) -> LeanPod {
+    let ports: Vec<_> = ports.iter().map(|port| json!({"containerPort": port})).collect();
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "shop", "uid": "u"},
+        "spec": {"containers": [{"name": "app", "ports": ports}]},
+        "status": {"phase": "Running", "podIPs": [{"ip": "127.0.0.1"}],
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            "initContainerStatuses": [{"name": "postern-sidecar", "restartCount": 0, "started": true,
+                                       "image": "", "imageID": "", "ready": true}]},
+    }))
+    .unwrap();
+    let trust = "orders".to_owned();
+    let shape = crate::injection::shape::Shape::listener();
+    LeanPod::new(&pod, Injection::For { trust, current_image: true, shape, privileges: None })
+}
+
+#[tokio::test]
+async fn the_ports_of_an_application_without_a_redirect_are_dialled_once_it_is_ready() {
+    let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+    let name = "orders.shop.lock.postern.internal";
+    let port = sidecar(&backends, &callers, name, answer("200 OK", LOADED)).await;
+    let asker = asker(&backends, &callers, port);
+    let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let open = application.local_addr().unwrap().port();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for (case, pod, exposed, again) in [
+        ("not ready", listening_pod(&[open], false), None, true),
+        ("it answers", listening_pod(&[closed, open], true), Some(vec![open]), true),
+        ("it refuses", listening_pod(&[closed], true), Some(vec![]), false),
+        ("behind a redirect", pod(0, true), None, false),
+    ] {
+        let answers = Answers::default();
+        answers.ask(&asker, &key(), vec![&pod]).await;
+        assert_eq!(answers.exposed(&pod), exposed, "{case}");
+        assert_eq!(answers.must_ask(&pod, &key(), "sha256:1"), again, "{case}");
+    }
+}

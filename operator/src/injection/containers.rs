@@ -39,7 +39,7 @@ pub fn sidecar(spec: &InjectionSpec) -> Container {
     Container {
         name: layout::SIDECAR_CONTAINER.to_owned(),
         restart_policy: Some("Always".to_owned()),
-        args: Some(layout::sidecar_args(&spec.namespace, &spec.trust, &spec.verify_keys)),
+        args: Some(sidecar_args(spec)),
         security_context: Some(SecurityContext {
             run_as_user: Some(layout::SIDECAR_UID),
             run_as_group: Some(layout::SIDECAR_UID),
@@ -52,6 +52,15 @@ pub fn sidecar(spec: &InjectionSpec) -> Container {
         volume_mounts: Some(volumes::sidecar_mounts()),
         ..common(spec)
     }
+}
+
+/// Its arguments, whole and literal.
+pub fn sidecar_args(spec: &InjectionSpec) -> Vec<String> {
+    let mut args = layout::sidecar_args(&spec.namespace, &spec.trust, &spec.verify_keys);
+    if spec.shape.listens() {
+        args.push(layout::LISTENER_ARGUMENT.to_owned());
+    }
+    args
 }
 
 fn common(spec: &InjectionSpec) -> Container {

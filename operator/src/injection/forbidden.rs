@@ -99,6 +99,13 @@ pub enum Forbidden {
         /// The Secret.
         secret: String,
     },
+    /// More named ports than the sidecar can stand for.
+    #[error(
+        "its containers name more than {} ports, for which interception: Listener has no room: name only those that \
+         Services go by",
+        layout::LISTENER_PORTS
+    )]
+    TooManyPorts,
     /// A container port that is the sidecar's.
     #[error("container {container} declares port {port}, which is Postern's own: choose another port")]
     Port {
@@ -231,6 +238,20 @@ fn check_container(container: &Container, secret: &str, trusted: bool) -> Result
         Some(port) => Err(Forbidden::Port { container: name(), port: port.container_port }),
         None => Ok(()),
     }
+}
+
+/// Refuses ports that the sidecar listens on with `interception: Listener`, in a pod whose names were not moved yet.
+///
+/// # Errors
+/// The first of them.
+pub fn check_listener_ports(spec: &PodSpec) -> Result<(), Forbidden> {
+    let listener = |port: i32| u16::try_from(port).is_ok_and(layout::is_listener_port);
+    for container in application_containers(spec) {
+        if let Some(port) = container.ports.iter().flatten().find(|port| listener(port.container_port)) {
+            return Err(Forbidden::Port { container: container.name.clone(), port: port.container_port });
+        }
+    }
+    Ok(())
 }
 
 fn dangerous(capability: &str) -> bool {

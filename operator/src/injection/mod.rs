@@ -6,6 +6,7 @@
 
 pub mod containers;
 pub mod forbidden;
+pub mod ports;
 pub mod shape;
 pub mod structure;
 pub mod volumes;
@@ -36,10 +37,11 @@ pub struct InjectionSpec {
 }
 
 impl InjectionSpec {
-    /// The two init containers, in their order: the redirect is the first of the pod, the sidecar the second,
-    /// before anything that could listen.
-    pub fn containers(&self) -> [Container; 2] {
-        [containers::redirect(self), containers::sidecar(self)]
+    /// The init containers, in their order: the redirect is the first of the pod, if there is one, and the sidecar the
+    /// next, before anything that could listen.
+    pub fn containers(&self) -> Vec<Container> {
+        let redirect = (!self.shape.listens()).then(|| containers::redirect(self));
+        redirect.into_iter().chain([containers::sidecar(self)]).collect()
     }
 
     /// The volumes of the two containers.

@@ -1,7 +1,7 @@
 //! Whether a pod is guarded, judged by its structure: position, image, arguments, user, volumes, environment.
 //! Annotations and labels say nothing here. The admission policy asks the same (`render::admission`).
 
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use postern_config::layout;
 
 use super::shape::Shape;
@@ -56,6 +56,9 @@ pub enum Defect {
     /// A volume of the two differs from what is injected, or is missing.
     #[error("the volume {0} is not as injected")]
     Volume(String),
+    /// A named port leads past the sidecar.
+    #[error("a port's name leads to the application instead of postern-sidecar")]
+    Names,
     /// The pod shares its node's network.
     #[error("the pod sets hostNetwork")]
     HostNetwork,
@@ -69,13 +72,8 @@ impl Accepted {
     pub fn guarded_by(&self, pod: &Pod) -> Result<Guarded, Defect> {
         let spec = pod.spec.as_ref().ok_or(Defect::NotInjected)?;
         let init = spec.init_containers.as_deref().unwrap_or_default();
-        let [redirect, sidecar, others @ ..] = init else {
-            return Err(Defect::NotInjected);
-        };
-        if redirect.name != layout::REDIRECT_CONTAINER
-            || sidecar.name != layout::SIDECAR_CONTAINER
-            || others.iter().any(|other| injected_container(&other.name))
-        {
+        let (redirect, sidecar, others) = leading(init).ok_or(Defect::NotInjected)?;
+        if others.iter().any(|other| injected_container(&other.name)) {
             return Err(Defect::NotInjected);
         }
         if spec.host_network == Some(true) {
@@ -93,36 +91,41 @@ impl Accepted {
             resources: ResourceRequirements::default(),
             shape: Shape::worn(redirect),
         };
-        let [expected_redirect, expected_sidecar] = expected.containers();
-        let redirect_current = self.image_is_current(layout::REDIRECT_CONTAINER, redirect)?;
-        let sidecar_current = self.image_is_current(layout::SIDECAR_CONTAINER, sidecar)?;
-        compare(layout::REDIRECT_CONTAINER, redirect, &expected_redirect)?;
-        compare(layout::SIDECAR_CONTAINER, sidecar, &expected_sidecar)?;
+        let mut current_image = true;
+        let own = redirect.into_iter().chain([sidecar]);
+        for (name, container) in own.clone().map(|container| (injected_name(container), container)) {
+            current_image &= self.image_is_current(name, container)?;
+        }
+        for (container, expected) in own.zip(&expected.containers()) {
+            compare(injected_name(container), container, expected)?;
+        }
+        if expected.shape.listens() && !names_lead_to_sidecar(spec) {
+            return Err(Defect::Names);
+        }
         for expected in expected.volumes() {
             if !spec.volumes.iter().flatten().any(|volume| *volume == expected) {
                 return Err(Defect::Volume(expected.name));
             }
         }
-        Ok(Guarded { trust, current_image: redirect_current && sidecar_current, shape: expected.shape })
+        Ok(Guarded { trust, current_image, shape: expected.shape })
     }
 
     /// The lock that guards a pod which an earlier release injected: the two containers are in front, both with one of
     /// that release's images, and the sidecar has a lock. What else is in them only that release knows, whose admission
     /// policy looked at it. `None` if the pod is not of such a release.
     pub fn released(&self, pod: &Pod, older: &[String]) -> Option<Guarded> {
-        let [redirect, sidecar, others @ ..] = pod.spec.as_ref()?.init_containers.as_deref()? else {
-            return None;
-        };
+        let (redirect, sidecar, others) = leading(pod.spec.as_ref()?.init_containers.as_deref()?)?;
         let of_release = |container: &Container| {
             container.image.as_ref().is_some_and(|image| {
                 *image != self.current_image
                     && (self.previous_image.as_ref() == Some(image) || older.contains(image))
             })
         };
-        let in_front = redirect.name == layout::REDIRECT_CONTAINER
-            && sidecar.name == layout::SIDECAR_CONTAINER
-            && !others.iter().any(|other| injected_container(&other.name));
-        if !in_front || !of_release(redirect) || redirect.image != sidecar.image {
+        let in_front = !others.iter().any(|other| injected_container(&other.name));
+        if !in_front
+            || !of_release(sidecar)
+            || redirect.is_some_and(|redirect| redirect.image != sidecar.image)
+        {
             return None;
         }
         let mut args = sidecar.args.iter().flatten();
@@ -148,6 +151,38 @@ impl Accepted {
             Err(Defect::Image { container: name, image: image.to_owned() })
         }
     }
+}
+
+/// The injected containers in front, the redirect if there is one, and the others.
+fn leading(init: &[Container]) -> Option<(Option<&Container>, &Container, &[Container])> {
+    match init {
+        [redirect, sidecar, others @ ..]
+            if redirect.name == layout::REDIRECT_CONTAINER && sidecar.name == layout::SIDECAR_CONTAINER =>
+        {
+            Some((Some(redirect), sidecar, others))
+        }
+        [sidecar, others @ ..] if sidecar.name == layout::SIDECAR_CONTAINER => Some((None, sidecar, others)),
+        _ => None,
+    }
+}
+
+fn injected_name(container: &Container) -> &'static str {
+    if container.name == layout::REDIRECT_CONTAINER {
+        layout::REDIRECT_CONTAINER
+    } else {
+        layout::SIDECAR_CONTAINER
+    }
+}
+
+/// Whether no name of a TCP port leads past the sidecar.
+fn names_lead_to_sidecar(spec: &PodSpec) -> bool {
+    let native = spec.init_containers.iter().flatten();
+    let native = native.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.containers.iter().chain(native).flat_map(|container| container.ports.iter().flatten()).all(|port| {
+        port.name.as_deref().is_none_or(str::is_empty)
+            || port.protocol.as_deref().is_some_and(|protocol| protocol != "TCP")
+            || u16::try_from(port.container_port).is_ok_and(layout::is_listener_port)
+    })
 }
 
 /// Everything but the image (judged apart), resources and pull policy (quotas and other admission controllers

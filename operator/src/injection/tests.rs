@@ -116,6 +116,32 @@ fn an_injected_pod_is_guarded_by_its_trust() {
     }
 }
 
+/// As [`guarded_pod`], without a redirect.
+fn listening_pod() -> Value {
+    let pod = with(guarded_pod("orders"), "/spec/initContainers/0", Value::Null);
+    let pod = with(pod, "/spec/initContainers/0/args/-", json!("--listener"));
+    with(
+        pod,
+        "/spec/containers/0/ports",
+        json!([{"name": "http", "containerPort": 15200}, {"containerPort": 8080}]),
+    )
+}
+
+#[test]
+fn a_pod_without_a_redirect_is_guarded_if_its_sidecar_listens_and_all_names_lead_there() {
+    let shape = judge(listening_pod()).unwrap().shape;
+    assert_eq!(shape, Shape::listener());
+    let name = json!({"name": "http", "containerPort": 8080});
+    assert_eq!(judge(with(listening_pod(), "/spec/containers/0/ports/0", name)), Err(Defect::Names));
+    let udp = json!({"name": "dns", "containerPort": 53, "protocol": "UDP"});
+    assert!(judge(with(listening_pod(), "/spec/containers/0/ports/-", udp)).is_ok());
+    let args = Defect::Container { container: layout::SIDECAR_CONTAINER, field: "args" };
+    let without = with(listening_pod(), "/spec/initContainers/0/args/4", Value::Null);
+    assert_eq!(judge(without), Err(args.clone()), "a redirect that is missing");
+    let redirected = with(guarded_pod("orders"), "/spec/initContainers/1/args/-", json!("--listener"));
+    assert_eq!(judge(redirected), Err(args), "a redirect, and a sidecar that nothing is redirected to");
+}
+
 #[test]
 fn a_pod_of_another_shape_is_guarded_and_its_shape_told() {
     let args = "/spec/initContainers/0/args";

@@ -50,6 +50,11 @@ pub enum PodState {
         /// It was created after the lock was armed, so it slipped in: it is evicted at once.
         slipped_in: bool,
     },
+    /// It has a sidecar, and its application can be called past it. Another pod of it would be no better.
+    Exposed {
+        /// Where, in words, and what to do.
+        why: String,
+    },
     /// It runs without the lock and can't be injected at all: host network, Windows, a mirror pod.
     Unprotectable {
         /// Why, in words.
@@ -80,7 +85,9 @@ impl PodsPlan {
     /// Those without the lock, with the reason.
     pub fn unguarded(&self) -> impl Iterator<Item = (&PodPlan, &str)> {
         self.pods.iter().filter_map(|pod| match &pod.state {
-            PodState::Unguarded { why, .. } | PodState::Unprotectable { why } => Some((pod, why.as_str())),
+            PodState::Unguarded { why, .. } | PodState::Unprotectable { why } | PodState::Exposed { why } => {
+                Some((pod, why.as_str()))
+            }
             PodState::Current
             | PodState::Outdated { .. }
             | PodState::Reshaped { .. }

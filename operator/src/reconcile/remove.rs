@@ -4,13 +4,14 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Api, Client, ResourceExt};
 
 use super::Reconciler;
 use crate::apply::{ApplyError, remove};
 use crate::gather::{Found, FoundKey};
 use crate::inputs::KeyId;
-use crate::plan::Plan;
+use crate::plan::{LockState, Plan};
 
 impl Reconciler {
     /// Removes what is not wanted any more, all of it that can be.
@@ -33,6 +34,7 @@ struct Unwanted<'a> {
     lock_secret: Option<&'a Secret>,
     binding: Option<&'a ValidatingAdmissionPolicyBinding>,
     policy: Option<&'a ValidatingAdmissionPolicy>,
+    network_policy: Option<&'a NetworkPolicy>,
 }
 
 impl<'a> Unwanted<'a> {
@@ -46,6 +48,11 @@ impl<'a> Unwanted<'a> {
             lock_secret: found.lock_secret.as_ref().filter(|_| plan.remove.lock_secret),
             binding: found.binding.as_ref().filter(|_| plan.remove.admission),
             policy: found.policy.as_ref().filter(|_| plan.remove.admission),
+            network_policy: found.network_policy.as_ref().filter(|_| match &plan.lock {
+                LockState::Present(lock) => !lock.listens,
+                LockState::Orphaned { .. } => false,
+                LockState::Gone => true,
+            }),
         }
     }
 
@@ -54,6 +61,10 @@ impl<'a> Unwanted<'a> {
         let mut result = Ok(());
         for (namespace, key) in &self.keys {
             result = result.and(remove_key(client, namespace, key).await);
+        }
+        if let Some(policy) = self.network_policy {
+            let api = Api::namespaced(client.clone(), &policy.namespace().unwrap_or_default());
+            result = result.and(remove(&api, policy).await.map(drop));
         }
         if let Some(secret) = self.lock_secret {
             let api = Api::namespaced(client.clone(), &secret.namespace().unwrap_or_default());
@@ -147,11 +158,13 @@ mod tests {
         };
         let (refused, edge) = (key("refused"), key("edge"));
         let (secret, binding, policy) = (ours("shop", "lock"), ours("", "guard"), ours("", "guard"));
+        let network_policy = ours("shop", "lock");
         let unwanted = Unwanted {
             keys: vec![("refused", &refused), ("edge", &edge)],
             lock_secret: Some(&secret),
             binding: Some(&binding),
             policy: Some(&policy),
+            network_policy: Some(&network_policy),
         };
         let asked = Arc::default();
         let error = unwanted.remove(&cluster(&asked)).await.unwrap_err().to_string();
@@ -163,6 +176,7 @@ mod tests {
                 "DELETE secrets/refused",
                 "DELETE configmaps/edge",
                 "DELETE secrets/edge",
+                "DELETE networkpolicies/lock",
                 "DELETE secrets/lock",
                 "DELETE validatingadmissionpolicybindings/guard",
                 "DELETE validatingadmissionpolicies/guard",

@@ -4,6 +4,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Api, Resource, ResourceExt};
 use postern_crds::Reason;
 
@@ -14,7 +15,7 @@ use crate::injection::shape::Admitted;
 use crate::inputs::KeyId;
 use crate::plan::{Armed, Failure, Outcome, Plan};
 use crate::render::admission::Guard;
-use crate::render::{KeyObjects, Objects, labels};
+use crate::render::{KeyObjects, Objects, labels, network};
 use crate::settings::Settings;
 
 impl Reconciler {
@@ -80,6 +81,13 @@ impl Reconciler {
         Ok(())
     }
 
+    /// What closes pods without a redirect, before anything says that they are closed.
+    async fn write_network(&self, found: &Found, plan: &Plan) -> Result<bool, Failure> {
+        let Some(policy) = network::policy(plan) else { return Ok(false) };
+        let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &plan.key.namespace);
+        settle(apply(&api, found.network_policy.as_ref(), &policy).await, &policy)
+    }
+
     /// The webhook's registration, then the lock's policy and its binding. Returns whether any of them was just
     /// written, or `None` if the lock has no policy or it could not be written.
     pub(super) async fn write_admission(
@@ -93,6 +101,11 @@ impl Reconciler {
         // New pods of a deleted lock need no webhook, and are not to wait for it.
         if let (Err(error), true) = (registered, guard.creations) {
             outcome.armed = Armed::No(error.to_string());
+            return None;
+        }
+        if let Err(failure) = self.write_network(found, plan).await {
+            outcome.note(&failure);
+            outcome.armed = Armed::No(failure.message);
             return None;
         }
         let (policy, binding) = (guard.policy(), guard.binding());

@@ -5,6 +5,7 @@ pub mod gateway_secret;
 mod headers;
 pub mod labels;
 pub mod lock_secret;
+pub mod network;
 pub mod nginx;
 pub mod nginx_encode;
 pub mod readme;

@@ -9,7 +9,7 @@ use postern_config::policy::{PortRef, Transport};
 use postern_crds::backend_trust::UpdateStrategyType;
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
-use crate::injection::shape::Admitted;
+use crate::injection::shape::{Admitted, Shape};
 use crate::inputs::Inputs;
 use crate::plan::{
     AdmissionPlan, BundlePlan, Door, LockPlan, LockState, Plan, PodsPlan, PortAccess, PortPlan, Refusal,
@@ -93,6 +93,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         ),
         ports,
         open_udp,
+        listens: !redirects(trust),
         admission: objections.armable.then(|| admission(inputs, trust, &territory)),
         selector: objections.selector,
         replace_pods: trust.spec.update_strategy.as_ref().map(|strategy| strategy.type_).unwrap_or_default()
@@ -161,15 +162,16 @@ impl Objections {
                 ),
             );
         }
-        if let Some(standard) = forbidding_standard(&inputs.namespace_labels) {
+        if let Some(standard) = forbidding_standard(&inputs.namespace_labels).filter(|_| redirects(trust)) {
             let message = format!(
                 "namespace {namespace} enforces the Pod Security standard {standard}, which forbids the capability \
-                 NET_ADMIN that the init container {} needs to close a pod's network: label the namespace \
+                 NET_ADMIN that the init container {} needs to close a pod's network: write interception: Listener, which needs \
+                 none and an application that listens on 127.0.0.1 alone; or label the namespace \
                  {POD_SECURITY_LABEL}=privileged, and let a policy of your own hold its other pods to {standard}",
                 layout::REDIRECT_CONTAINER
             );
             // A label that comes later must not open or stop what already runs behind the lock.
-            if is_withheld(&inputs.namespace_labels, inputs.armed_since.is_some()) {
+            if is_withheld(trust, &inputs.namespace_labels, inputs.armed_since.is_some()) {
                 this.close(Reason::LockNotPossible, message);
             } else {
                 this.refusals.push(Refusal::new(ConditionType::Accepted, Reason::LockNotPossible, message));
@@ -236,8 +238,13 @@ pub fn forbidding_standard(namespace_labels: &BTreeMap<String, String>) -> Optio
 
 /// Whether a lock is refused because of its namespace's Pod Security standard, so that its pods must be let start as
 /// they are. One that was armed before stays as it was.
-pub fn is_withheld(namespace_labels: &BTreeMap<String, String>, armed: bool) -> bool {
-    !armed && forbidding_standard(namespace_labels).is_some()
+pub fn is_withheld(trust: &BackendTrust, namespace_labels: &BTreeMap<String, String>, armed: bool) -> bool {
+    !armed && redirects(trust) && forbidding_standard(namespace_labels).is_some()
+}
+
+/// Whether its pods need the redirect.
+fn redirects(trust: &BackendTrust) -> bool {
+    !Shape::of(trust).listens()
 }
 
 fn conflicts(pods: &PodsPlan) -> Vec<Refusal> {

@@ -133,8 +133,28 @@ fn state(
                     format!("it was injected {}, and the lock asks for another shape", shape.describe());
                 PodState::Reshaped { why, acknowledged: guarded(pod, config_hash) == PodState::Current }
             }
+            _ if shape.listens() => reached_past(pod, guarded(pod, config_hash)),
             _ => guarded(pod, config_hash),
         },
+    }
+}
+
+/// Without a redirect, the sidecar is the only way in as long as the application listens on loopback alone.
+fn reached_past(pod: &PodFacts, state: PodState) -> PodState {
+    match (&pod.exposed, state) {
+        (Some(ports), _) if !ports.is_empty() => {
+            let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+            let why = format!(
+                "the application itself answers at the pod's address, on port {}, so whoever can reach the pod walks \
+                 around the lock: let it listen on 127.0.0.1 alone",
+                ports.join(", ")
+            );
+            PodState::Exposed { why }
+        }
+        (None, PodState::Current) => PodState::Outdated {
+            why: "whether its application answers past the sidecar is tried once the pod is ready".to_owned(),
+        },
+        (_, state) => state,
     }
 }
 

@@ -9,7 +9,7 @@ use postern_config::layout;
 use postern_config::policy::{PortRef, Protocol};
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
-use crate::injection::shape::Shape;
+use crate::injection::shape::open_udp_ports;
 use crate::inputs::{PodFacts, Transport};
 use crate::plan::{Door, OpenPlan, PortAccess, Refusal};
 use crate::resolve::doors;
@@ -234,7 +234,7 @@ pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service], floor
 
 /// The UDP ports that stay open: the same that injection leaves open.
 pub fn open_udp(trust: &BackendTrust) -> BTreeSet<u16> {
-    Shape::of(trust).udp_ports
+    open_udp_ports(trust)
 }
 
 /// Refuses a port that is one of the sidecar's own.

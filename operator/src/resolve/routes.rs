@@ -8,6 +8,7 @@ use postern_crds::{ApiRoute, ConditionType, Reason, limits};
 
 use k8s_openapi::api::core::v1::Service;
 
+use crate::injection::shape::Shape;
 use crate::inputs::Inputs;
 use crate::plan::{BackendPlan, Refusal, RoutePlan};
 use crate::resolve::backend::{self, Target};
@@ -124,6 +125,21 @@ pub fn too_long(kind: &str, name: &str) -> Option<Refusal> {
     })
 }
 
+/// Refuses a Service that leads to a port by its number where the sidecar stands for names alone.
+fn past_listener(site: &Site<'_>, target: &backend::Target<'_>) -> Option<Refusal> {
+    let PortRef::Number(number) = &target.port.target else { return None };
+    let listens = site.inputs.trust.as_ref().is_some_and(|trust| Shape::of(trust).listens());
+    listens.then(|| {
+        let message = format!(
+            "Service {} leads from port {} to the container port {number} by its number, past the sidecar, which with \
+             interception: Listener stands for ports by their names: name the container's port, and write that name as \
+             the Service's targetPort",
+            target.port.service, target.port.port
+        );
+        Refusal::new(ConditionType::ResolvedRefs, Reason::BackendNotGuarded, message)
+    })
+}
+
 /// Refuses callers of a kind that the lock doesn't accept.
 fn not_accepted(site: &Site<'_>, route: &ApiRoute) -> Option<Refusal> {
     let accepts = &site.inputs.trust.as_ref()?.spec.accepts;
@@ -156,6 +172,9 @@ fn backend(
     let reference = &route.spec.backend_ref;
     let target = backend::resolve(&inputs.key, reference, services, territory, &inputs.pods, pod_ports)?;
     if let Some(refusal) = ports::reserved(&target.port.target, pod_ports) {
+        return Err(refusal);
+    }
+    if let Some(refusal) = past_listener(site, &target) {
         return Err(refusal);
     }
     let (port, ambiguity) = canonical(site, &target, claims)?;

@@ -32,6 +32,7 @@ fn pod(name: &str, created: i64, owner: Option<Owner>, ready: bool) -> PodFacts 
         config_annotation: None,
         foreign_redirect: None,
         loaded: None,
+        exposed: None,
     }
 }
 

@@ -145,7 +145,6 @@ fn facts(pod: &Pod, injection: Injection) -> PodFacts {
                 name: owner.name.clone(),
             }
         }),
-        injection,
         phase: match status.and_then(|status| status.phase.as_deref()) {
             Some("Running") => Phase::Running,
             Some("Succeeded") => Phase::Succeeded,
@@ -156,7 +155,7 @@ fn facts(pod: &Pod, injection: Injection) -> PodFacts {
         ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         sidecar_started: sidecar(pod).and_then(|sidecar| sidecar.started) == Some(true),
         ips: ips.iter().filter_map(|ip| ip.ip.parse::<IpAddr>().ok()).collect(),
-        ports: ports(pod),
+        ports: ports(pod, &injection),
         mounts_lock_secret: false,
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),
         mirror: annotation(MIRROR_ANNOTATION).is_some(),
@@ -164,20 +163,43 @@ fn facts(pod: &Pod, injection: Injection) -> PodFacts {
         config_annotation: annotation(layout::CONFIG_ANNOTATION),
         foreign_redirect: foreign_redirect(pod),
         loaded: None,
+        exposed: None,
+        injection,
     }
 }
 
 /// Ports of the containers that run as long as the pod does, Postern's own excepted.
-fn ports(pod: &Pod) -> Vec<ContainerPort> {
+fn ports(pod: &Pod, injection: &Injection) -> Vec<ContainerPort> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let sidecars =
         spec.init_containers.iter().flatten().filter(|one| one.restart_policy.as_deref() == Some("Always"));
+    let listens = matches!(injection, Injection::For { shape, .. } if shape.listens());
     spec.containers
         .iter()
         .chain(sidecars)
         .filter(|container| !container.name.starts_with(layout::RESERVED_PREFIX))
-        .flat_map(container_ports)
+        .flat_map(|container| {
+            let ports: Vec<_> = container_ports(container).collect();
+            if listens { restored(ports) } else { ports }
+        })
         .collect()
+}
+
+/// As the author named them, before their names were moved to the sidecar's ports ([`crate::injection::ports`]).
+fn restored(ports: Vec<ContainerPort>) -> Vec<ContainerPort> {
+    let mut restored = Vec::new();
+    let mut moved = None;
+    for mut port in ports {
+        if port.name.is_some() && port.transport == Transport::Tcp && layout::is_listener_port(port.number) {
+            moved = port.name;
+            continue;
+        }
+        if port.name.is_none() {
+            port.name = moved.take();
+        }
+        restored.push(port);
+    }
+    restored
 }
 
 fn container_ports(container: &Container) -> impl Iterator<Item = ContainerPort> {

@@ -14,8 +14,9 @@ use serde_json::{Map, Value};
 use super::select::{Lock, select};
 use super::{Refusal, probes};
 use crate::images::InjectedImage;
+use crate::injection::forbidden::Forbidden;
 use crate::injection::structure::Accepted;
-use crate::injection::{InjectionSpec, forbidden, injected_container, injected_volume};
+use crate::injection::{InjectionSpec, forbidden, injected_container, injected_volume, ports};
 
 /// What is injected, whichever the lock.
 pub struct Injector {
@@ -66,12 +67,30 @@ impl Injector {
         let Some(lock) = select(locks, &labels) else {
             return Ok(Injected::NotSelected);
         };
+        let previous = self.previous_record(&typed, namespace);
+        let mut pod = pod.clone();
+        let mut typed = typed;
+        // What an earlier run moved is the author's again.
+        if previous.as_ref().is_some_and(|record| record.listeners.is_some()) {
+            each_lasting(&mut pod, |ports| Ok(ports::restored(ports)))?;
+            typed = serde_json::from_value(pod.clone())?;
+        }
         let trust = lock.name.clone();
         if let Err(cause) = forbidden::check(&typed, &trust, lock.trusted) {
             return Err(Refusal::Forbidden { namespace: namespace.to_owned(), trust, cause });
         }
         let spec = typed.spec.clone().unwrap_or_default();
-        let previous = self.previous_record(&typed, namespace);
+        let mut listeners = lock.shape.listens().then(BTreeMap::new);
+        if let Some(listeners) = &mut listeners {
+            let refused =
+                |cause| Refusal::Forbidden { namespace: namespace.to_owned(), trust: trust.clone(), cause };
+            forbidden::check_listener_ports(&spec).map_err(refused)?;
+            let mut names = BTreeMap::new();
+            each_lasting(&mut pod, |ports| {
+                ports::moved(ports, &mut names, listeners)
+                    .map_err(|ports::TooMany| refused(Forbidden::TooManyPorts))
+            })?;
+        }
         let mut record = PodRecord {
             namespace: namespace.to_owned(),
             trust: trust.clone(),
@@ -79,8 +98,8 @@ impl Injector {
             token: previous.as_ref().map_or_else(|| token.to_owned(), |record| record.token.clone()),
             ports: ports(&spec),
             probes: Vec::new(),
+            listeners,
         };
-        let mut pod = pod.clone();
         rewrite_probes(&mut pod, &spec, previous.as_ref(), &mut record).map_err(
             |(container, probes::ReservedPort(probe))| Refusal::ReservedPort {
                 namespace: namespace.to_owned(),
@@ -121,7 +140,8 @@ fn insert(pod: &mut Value, typed: &PodSpec, spec: &InjectionSpec) -> Result<(), 
     let existing = typed.init_containers.as_deref().unwrap_or_default();
     let expected = spec.containers();
     let in_place = existing.iter().zip(&expected).filter(|(a, b)| Accepted::unchanged(a, b)).count();
-    if in_place < expected.len() {
+    let ours = existing.iter().filter(|container| injected_container(&container.name)).count();
+    if in_place < expected.len() || ours > expected.len() {
         let others = take(pod, "initContainers")?;
         let others = others.into_iter().filter(|container| !injected_container(name(container)));
         let ours = expected.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
@@ -149,6 +169,26 @@ fn lasting(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     let native = spec.init_containers.iter().flatten();
     let native = native.filter(|container| container.restart_policy.as_deref() == Some("Always"));
     spec.containers.iter().chain(native.filter(|container| !injected_container(&container.name)))
+}
+
+/// Changes the ports of each container that runs as long as the pod does, without Postern's own.
+fn each_lasting(
+    pod: &mut Value,
+    mut change: impl FnMut(&[Value]) -> Result<Vec<Value>, Refusal>,
+) -> Result<(), Refusal> {
+    for field in ["containers", "initContainers"] {
+        let all = pod.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut);
+        for container in all.into_iter().flatten() {
+            let native = container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
+            if injected_container(name(container)) || (field == "initContainers" && !native) {
+                continue;
+            }
+            if let Some(Value::Array(ports)) = container.get_mut("ports") {
+                *ports = change(ports)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Names of TCP ports; as for a Service, the first container that has the name counts.

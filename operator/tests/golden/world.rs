@@ -12,6 +12,7 @@ use postern_config::bundle::Bundle;
 use postern_config::layout;
 use postern_config::loaded::Loaded;
 use postern_config::signed::{Signer, VerifyKey};
+use postern_operator::injection::shape::Shape;
 use postern_operator::inputs::{
     Authorities, Existing, ExistingKey, Injection, Inputs, KeyId, KeySecret, Leaf, LeafFacts, LockKey,
     LockSecret, PodFacts, Reference, SealedBundle, SecretData, SecretText,
@@ -202,14 +203,22 @@ impl World {
     }
 
     fn facts(&self, pod: &Pod, key: &LockKey, step: &Step) -> PodFacts {
-        let guarded = pod.annotations().get("test/guarded-by");
-        let injection = match guarded {
-            Some(trust) => Injection::plain(trust, true),
-            None => Injection::No("it has no sidecar".to_owned()),
+        let listening = pod.annotations().get("test/listening-for");
+        let guarded = pod.annotations().get("test/guarded-by").or(listening);
+        let injection = match (guarded, listening) {
+            (_, Some(trust)) => Injection::For {
+                trust: trust.clone(),
+                current_image: true,
+                shape: Shape::listener(),
+                privileges: None,
+            },
+            (Some(trust), None) => Injection::plain(trust, true),
+            (None, None) => Injection::No("it has no sidecar".to_owned()),
         };
         let facts = LeanPod::new(pod, injection).facts(key);
         let loaded = self.loaded.get(&facts.name).cloned().filter(|_| !step.silent.contains(&facts.name));
-        PodFacts { mounts_lock_secret: guarded == Some(&key.name), loaded, ..facts }
+        let exposed = listening.map(|_| Vec::new());
+        PodFacts { mounts_lock_secret: guarded == Some(&key.name), loaded, exposed, ..facts }
     }
 
     /// The Secrets that the lock's author has written, all of which it may name.

@@ -18,6 +18,18 @@ pub const ADMIN_PORT: u16 = 15130;
 /// The ports that are the sidecar's own: no policy, probe or original destination may name one.
 pub const OWN_PORTS: [u16; 4] = [INBOUND_PORT, PROBE_PORT, METRICS_PORT, ADMIN_PORT];
 
+/// First TCP port that the sidecar takes over from the application's named ports, with `interception: Listener`.
+pub const LISTENER_PORT: u16 = 15200;
+/// How many such ports there are, beginning with [`LISTENER_PORT`]: one for each name.
+pub const LISTENER_PORTS: u16 = 64;
+/// Argument of the sidecar container with `interception: Listener`.
+pub const LISTENER_ARGUMENT: &str = "--listener";
+
+/// Whether it is one of the [`LISTENER_PORTS`].
+pub const fn is_listener_port(port: u16) -> bool {
+    port >= LISTENER_PORT && port < LISTENER_PORT + LISTENER_PORTS
+}
+
 /// User and group id of the sidecar; no other container of a guarded pod may run as it.
 pub const SIDECAR_UID: i64 = 15100;
 

@@ -27,6 +27,10 @@ pub struct PodRecord {
     pub ports: BTreeMap<String, u16>,
     /// The probes that now go through the sidecar.
     pub probes: Vec<Probe>,
+    /// With `interception: Listener`: each port that the sidecar listens on ([`crate::layout::LISTENER_PORTS`]), with
+    /// the application's port on loopback that it stands for. Absent: all connections are redirected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<BTreeMap<u16, u16>>,
 }
 
 /// One rewritten probe or lifecycle hook: the kubelet calls [`PodRecord::probe_path`], the sidecar does `action`.

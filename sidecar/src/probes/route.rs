@@ -80,6 +80,7 @@ mod tests {
                 action,
                 timeout_seconds: 1,
             }],
+            listeners: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a probe goes: the pod itself, never anybody else.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use postern_config::layout::OWN_PORTS;
 use postern_config::policy::PortRef;
@@ -27,6 +27,8 @@ pub(super) fn targets(
         return Err(ProbeFailure::OwnPort(port));
     }
     let ips = match host.filter(|host| !host.is_empty()) {
+        // The application is told to listen on loopback alone.
+        None if record.listeners.is_some() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         None => own.cluster_addresses(),
         Some(host) => match host.parse::<IpAddr>() {
             Ok(ip) if own.is_own(ip) => vec![ip],

@@ -37,6 +37,7 @@ fn record(action: ProbeAction) -> PodRecord {
             action,
             timeout_seconds: 1,
         }],
+        listeners: None,
     }
 }
 

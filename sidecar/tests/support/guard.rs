@@ -64,6 +64,7 @@ impl GuardedPod {
             token: "0123456789abcdef0123456789abcdef".to_owned(),
             ports: BTreeMap::from([("web".to_owned(), 8080)]),
             probes: Vec::new(),
+            listeners: None,
         };
         std::fs::write(directory.path().join("pod/record"), record.seal(&signer).unwrap()).unwrap();
         let addresses = Addresses { inbound: Vec::new(), probe: None, metrics: None, admin: None };
@@ -84,6 +85,7 @@ impl GuardedPod {
 
     fn run(&mut self) {
         let guard = Guard {
+            listener: false,
             namespace: "shop".to_owned(),
             trust: "orders".to_owned(),
             verify_keys: vec![signer().verify_key(), self.signer.verify_key()],

@@ -1,11 +1,11 @@
-//! The server: HTTP/1.1 and HTTP/2, TCP and UDP, on all addresses of both families.
+//! The server: HTTP/1.1 and HTTP/2, TCP and UDP, on all addresses of both families or on loopback alone.
 
 mod http;
 mod tee;
 
 pub use http::Seen;
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +35,9 @@ pub struct Options {
     /// HTTP on a port that no manifest declares.
     #[arg(long)]
     pub undeclared: Option<u16>,
+    /// Listen on 127.0.0.1 alone.
+    #[arg(long)]
+    pub loopback: bool,
 }
 
 /// What the TCP port says first.
@@ -57,38 +60,42 @@ pub async fn run(options: Options) -> std::io::Result<()> {
     let control = TcpListener::bind(("127.0.0.1", control::PORT)).await?;
     local.spawn_local(control::serve(control, state.clone()));
     for port in &options.http {
-        local.spawn_local(accept_http(listen(*port)?, None, false, state.clone()));
+        local.spawn_local(accept_http(listen(*port, options.loopback)?, None, false, state.clone()));
     }
     if let Some(port) = options.undeclared {
-        local.spawn_local(accept_http(listen(port)?, None, true, state.clone()));
+        local.spawn_local(accept_http(listen(port, options.loopback)?, None, true, state.clone()));
     }
     if let Some(port) = options.https {
         let config = tls::self_signed_server().map_err(std::io::Error::other)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        local.spawn_local(accept_http(listen(port)?, Some(acceptor), false, state.clone()));
+        local.spawn_local(accept_http(listen(port, options.loopback)?, Some(acceptor), false, state.clone()));
     }
     if let Some(port) = options.tcp {
-        local.spawn_local(accept_tcp(listen(port)?, state.clone()));
+        local.spawn_local(accept_tcp(listen(port, options.loopback)?, state.clone()));
     }
     if let Some(port) = options.udp {
-        local.spawn_local(echo_datagrams(UdpSocket::bind(any(port)).await?, state.clone()));
+        local.spawn_local(echo_datagrams(
+            UdpSocket::bind(address(port, options.loopback)).await?,
+            state.clone(),
+        ));
     }
     println!("{}", serde_json::json!({"message": "serving", "options": format!("{options:?}")}));
     local.run_until(terminated()).await;
     Ok(())
 }
 
-fn any(port: u16) -> SocketAddr {
-    (Ipv6Addr::UNSPECIFIED, port).into()
+fn address(port: u16, loopback: bool) -> SocketAddr {
+    let ip = if loopback { Ipv4Addr::LOCALHOST.to_ipv6_mapped() } else { Ipv6Addr::UNSPECIFIED };
+    (ip, port).into()
 }
 
 /// Both families on one socket, whatever the host's default.
-fn listen(port: u16) -> std::io::Result<TcpListener> {
+fn listen(port: u16, loopback: bool) -> std::io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None)?;
     socket.set_only_v6(false)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&any(port).into())?;
+    socket.bind(&address(port, loopback).into())?;
     socket.listen(512)?;
     TcpListener::from_std(socket.into())
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{Guard, cel, selected};
 use crate::injection::InjectionSpec;
+use crate::injection::containers;
 use crate::injection::forbidden::CAPABILITIES;
 use crate::injection::shape::Shape;
 
@@ -78,8 +79,13 @@ fn variables(guard: &Guard) -> Vec<Variable> {
     vec![
         variable("init", "dyn(object.spec.?initContainers.orValue([]))"),
         variable("volumes", "dyn(object.spec.?volumes.orValue([]))"),
-        variable("redirect", "variables.init.size() > 0 ? variables.init[0] : dyn({})"),
-        variable("sidecar", "variables.init.size() > 1 ? variables.init[1] : dyn({})"),
+        // A pod of a lock without redirect begins with the sidecar.
+        variable("listens", &listens(guard)),
+        variable("redirect", "variables.init.size() > 0 && !variables.listens ? variables.init[0] : dyn({})"),
+        variable(
+            "sidecar",
+            "variables.listens ? variables.init[0] : variables.init.size() > 1 ? variables.init[1] : dyn({})",
+        ),
         // For which lock the sidecar is injected: none or one.
         variable("trusts", &trusts(guard, &spec)),
         // How the pod differs from an injected one.
@@ -101,24 +107,55 @@ fn variable(name: &str, expression: &str) -> Variable {
 }
 
 fn trusts(guard: &Guard, spec: &InjectionSpec) -> String {
-    let args = layout::sidecar_args(&spec.namespace, &spec.trust, &spec.verify_keys);
-    let args = with_trust(&cel::dynamic(&args.into()));
+    let args = with_trust(&cel::dynamic(&containers::sidecar_args(spec).into()));
+    let listener = InjectionSpec { shape: Shape::listener(), ..spec.clone() };
+    let listener = with_trust(&cel::dynamic(&containers::sidecar_args(&listener).into()));
+    let names = |listens: bool| {
+        let fitting = guard.trusts.iter().filter(move |trust| trust.shape.listens() == listens);
+        cel::strings(fitting.map(|trust| &trust.name))
+    };
+    // A sidecar that listens has no redirect before it.
+    let filter = |listens: bool, first: &str, args: &str| {
+        let names = names(listens);
+        format!("{names}.filter(trust,\n  {first}variables.sidecar.?args.orValue(dyn(null)) == {args})")
+    };
+    match (any(guard, true), any(guard, false)) {
+        (false, _) => filter(false, "", &args),
+        (true, false) => filter(true, "variables.listens && ", &listener),
+        (true, true) => {
+            let redirected = filter(false, "!variables.listens && ", &args);
+            format!("{redirected}\n+ {}", filter(true, "variables.listens && ", &listener))
+        }
+    }
+}
+
+/// Whether a pod may be injected for a lock with, or without, a listener.
+fn any(guard: &Guard, listens: bool) -> bool {
+    guard.trusts.iter().any(|trust| trust.shape.listens() == listens)
+}
+
+/// That the pod has the sidecar first, where a lock injects it so.
+fn listens(guard: &Guard) -> String {
+    if !any(guard, true) {
+        return "false".to_owned();
+    }
     format!(
-        "{}.filter(trust,\n  variables.sidecar.?args.orValue(dyn(null)) == {args})",
-        cel::strings(guard.trusts.iter().map(|trust| &trust.name))
+        "variables.init.size() > 0 && variables.init[0].?name.orValue('') == {}",
+        cel::string(layout::SIDECAR_CONTAINER)
     )
 }
 
 /// That the redirect's arguments are those of the lock that the sidecar is injected for; if that is none, of any.
 fn redirect_args(guard: &Guard) -> String {
     let mut shapes: BTreeMap<&Shape, Vec<&str>> = BTreeMap::new();
-    for trust in &guard.trusts {
+    let redirected = || guard.trusts.iter().filter(|trust| !trust.shape.listens());
+    for trust in redirected() {
         shapes.entry(&trust.shape).or_default().push(&trust.name);
     }
     let of_shape = |(shape, names): (&Shape, Vec<&str>)| {
         let args = cel::dynamic(&layout::redirect_args(&shape.udp_ports).into());
         let equal = format!("variables.redirect.?args.orValue(dyn(null)) == {args}");
-        if names.len() == guard.trusts.len() {
+        if names.len() == redirected().count() {
             return equal;
         }
         let names = cel::strings(names);
@@ -145,16 +182,25 @@ pub fn accepts(policy: &ValidatingAdmissionPolicy, images: &[String]) -> bool {
 }
 
 fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
-    let [redirect, sidecar] = spec.containers();
+    let redirected = any(guard, false);
     let mut parts = Vec::new();
     let mut extra = Vec::new();
-    for (variable, container) in [("variables.redirect", redirect), ("variables.sidecar", sidecar)] {
+    let ours = [
+        ("variables.redirect", containers::redirect(spec), "variables.listens || "),
+        ("variables.sidecar", containers::sidecar(spec), ""),
+    ];
+    for (variable, container, unless) in ours {
         let name = container.name.clone();
+        if name == layout::REDIRECT_CONTAINER && !redirected {
+            continue;
+        }
+        let unless = if any(guard, true) { unless } else { "" };
         let fields = compared(&container);
-        let image = format!("{variable}{}", image_in(&guard.images));
+        let image = format!("{unless}{variable}{}", image_in(&guard.images));
         parts.push((image, format!("the image of {name}")));
         for (field, value) in &fields {
-            let condition = format!("{variable}.?{field}.orValue(dyn(null)) == {}", cel::dynamic(value));
+            let condition =
+                format!("{unless}{variable}.?{field}.orValue(dyn(null)) == {}", cel::dynamic(value));
             parts.push((condition, format!("{field} of {name}")));
         }
         let known: BTreeSet<&str> =
@@ -165,8 +211,17 @@ fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
             cel::string(&format!(" of {name}"))
         ));
     }
-    parts.push((redirect_args(guard), "args of postern-redirect".to_owned()));
+    if redirected {
+        let unless = if any(guard, true) { "variables.listens || " } else { "" };
+        parts.push((format!("{unless}{}", redirect_args(guard)), "args of postern-redirect".to_owned()));
+    }
     parts.push(("variables.trusts.size() == 1".to_owned(), "args of postern-sidecar".to_owned()));
+    if any(guard, true) {
+        parts.push((
+            format!("!variables.listens || {}", names_lead_to_sidecar()),
+            "names of ports".to_owned(),
+        ));
+    }
     for volume in spec.volumes() {
         let value = serde_json::to_value(&volume).unwrap_or_default();
         let literal = with_trust(&cel::dynamic(&value));
@@ -182,13 +237,32 @@ fn defects(guard: &Guard, spec: &InjectionSpec) -> String {
     let named = |variable: &str, name: &str| {
         format!("variables.{variable}.?name.orValue('') == {}", cel::string(name))
     };
+    let in_front = match (any(guard, true), redirected) {
+        (false, _) => {
+            let redirect = named("redirect", layout::REDIRECT_CONTAINER);
+            format!("({redirect} && {})", named("sidecar", layout::SIDECAR_CONTAINER))
+        }
+        (true, false) => "variables.listens".to_owned(),
+        (true, true) => {
+            let redirect = named("redirect", layout::REDIRECT_CONTAINER);
+            format!("(variables.listens || ({redirect} && {}))", named("sidecar", layout::SIDECAR_CONTAINER))
+        }
+    };
     // Of a pod that was not injected at all, one thing is worth saying.
     format!(
-        "!({} && {})\n? ['the first two init containers']\n: [\n{}\n].filter(part, part != '')\n+ {}",
-        named("redirect", layout::REDIRECT_CONTAINER),
-        named("sidecar", layout::SIDECAR_CONTAINER),
+        "!{in_front}\n? ['the first two init containers']\n: [\n{}\n].filter(part, part != '')\n+ {}",
         parts.join(",\n"),
         extra.join("\n+ ")
+    )
+}
+
+/// No name of a TCP port leads past the sidecar.
+fn names_lead_to_sidecar() -> String {
+    let (first, last) = (layout::LISTENER_PORT, layout::LISTENER_PORT + layout::LISTENER_PORTS - 1);
+    format!(
+        "(dyn(object.spec.containers) + variables.init.filter(one, one.?restartPolicy.orValue('') == 'Always'))\n    \
+         .all(container, container.?ports.orValue([]).all(port, !has(port.name) || port.name == ''\n    \
+         || port.?protocol.orValue('TCP') != 'TCP' || (port.containerPort >= {first} && port.containerPort <= {last})))"
     )
 }
 

@@ -36,6 +36,19 @@ fn policy_and_binding_are_as_in_the_golden_file() {
 }
 
 #[test]
+fn the_policy_of_a_lock_without_a_redirect_is_as_in_the_golden_file() {
+    let shape = crate::injection::shape::Shape::listener();
+    let orders = Admitted { shape, ..Admitted::plain("orders") };
+    let policy = Guard { trusts: vec![orders.clone()], ..guard() }.policy();
+    golden("src/testdata/admission/policy-of-listener.yaml", &serde_yaml::to_string(&policy).unwrap());
+    // Beside an older lock with one, both shapes are let in.
+    let both = Guard { trusts: vec![orders, Admitted::plain("tier")], ..guard() }.policy();
+    let variables = both.spec.unwrap().variables.unwrap();
+    let defects = variables.iter().find(|variable| variable.name == "defects").unwrap();
+    assert!(defects.expression.contains("args of postern-redirect"), "{}", defects.expression);
+}
+
+#[test]
 fn the_policy_of_a_deleted_lock_is_as_in_the_golden_file() {
     let policy = Guard { creations: false, ..guard() }.policy();
     let spec = policy.spec.unwrap();

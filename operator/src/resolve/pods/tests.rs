@@ -30,6 +30,7 @@ fn pod() -> PodFacts {
         windows: false,
         config_annotation: None,
         foreign_redirect: None,
+        exposed: None,
         loaded: Some(loaded(Some("sha256:new"), None)),
     }
 }
@@ -51,7 +52,7 @@ fn with(change: impl FnOnce(&mut PodFacts)) -> PodFacts {
 
 /// A lock that leaves the UDP port 53 open.
 fn lock() -> Lock<'static> {
-    let shape = Shape { udp_ports: [53].into() };
+    let shape = Shape { udp_ports: [53].into(), ..Shape::default() };
     Lock { name: "orders", asks: Some(Admitted { shape, ..Admitted::plain("orders") }) }
 }
 
@@ -60,7 +61,7 @@ fn injected(ports: &[u16], privileges: Option<&str>) -> Injection {
     Injection::For {
         trust: "orders".to_owned(),
         current_image: true,
-        shape: Shape { udp_ports: ports.iter().copied().collect() },
+        shape: Shape { udp_ports: ports.iter().copied().collect(), ..Shape::default() },
         privileges: privileges.map(ToOwned::to_owned),
     }
 }
@@ -74,6 +75,7 @@ fn kind(state: &PodState) -> &'static str {
         PodState::Unguarded { slipped_in: true, .. } => "slipped in",
         PodState::Unguarded { .. } => "unguarded",
         PodState::Unprotectable { .. } => "unprotectable",
+        PodState::Exposed { .. } => "exposed",
         PodState::Starting => "starting",
         PodState::Leaving => "leaving",
     }
@@ -201,6 +203,32 @@ fn a_trusted_workload_may_have_privileges_and_a_deleted_lock_asks_for_no_shape()
     let deleted = Lock { name: "orders", asks: None };
     let former = with(|pod| pod.injection = injected(&[], None));
     assert_eq!((judged(&pod, &deleted), judged(&former, &deleted)), ("current", "current"));
+}
+
+#[test]
+fn without_a_redirect_the_application_must_have_refused() {
+    let asks = Admitted { shape: Shape::listener(), ..Admitted::plain("orders") };
+    let lock = Lock { name: "orders", asks: Some(asks) };
+    let injection = Injection::For {
+        trust: "orders".to_owned(),
+        current_image: true,
+        shape: Shape::listener(),
+        privileges: None,
+    };
+    for (case, exposed, hash, expected) in [
+        ("not dialled yet", None, "sha256:new", "outdated"),
+        ("it refused", Some(vec![]), "sha256:new", "current"),
+        ("it answered", Some(vec![8080]), "sha256:new", "exposed"),
+        ("it answered, and has an older configuration", Some(vec![8080]), "sha256:old", "exposed"),
+        ("it refused, and has an older configuration", Some(vec![]), "sha256:old", "outdated"),
+    ] {
+        let pod = with(|pod| {
+            (pod.injection, pod.exposed) = (injection.clone(), exposed);
+            pod.loaded = Some(loaded(Some(hash), None));
+        });
+        let judged = state(&pod, &lock, Some("sha256:new"), None, |_| false);
+        assert_eq!(kind(&judged), expected, "{case}");
+    }
 }
 
 #[test]

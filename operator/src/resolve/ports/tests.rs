@@ -34,6 +34,7 @@ fn pod(ports: &str) -> PodFacts {
         config_annotation: None,
         foreign_redirect: None,
         loaded: None,
+        exposed: None,
     }
 }
 

@@ -37,7 +37,9 @@ pub(crate) fn locks() -> Vec<Lock> {
         shape: Shape::default(),
         trusted: false,
     };
+    let listening = lock("listening", "2026-02-01T00:00:00Z", "app", "listening");
     vec![
+        Lock { shape: Shape::listener(), ..listening },
         lock("orders", "2026-02-01T00:00:00Z", "app", "orders"),
         lock("tier", "2026-01-01T00:00:00Z", "tier", "api"),
     ]
@@ -99,6 +101,21 @@ fn each_golden_case_comes_out_as_written_and_a_second_run_changes_nothing() {
         cases += 1;
     }
     assert!(cases >= 12, "only {cases} cases were found");
+}
+
+#[test]
+fn a_port_of_the_listeners_own_is_refused_and_an_added_name_is_taken_over_too() {
+    let pod = input("listener.in.yaml");
+    let taken = with(pod.clone(), "/spec/containers/0/ports/-", json!({"containerPort": 15263}));
+    assert!(matches!(run(&taken), Err(Refusal::Forbidden { .. })));
+    let once = guarded(&pod);
+    let late = json!({"name": "late", "image": "late", "ports": [{"name": "late", "containerPort": 7000}]});
+    let twice = guarded(&with(once.clone(), "/spec/containers/-", late));
+    let (before, after) = (record(&once).listeners.unwrap(), record(&twice).listeners.unwrap());
+    assert_eq!(after.values().copied().collect::<Vec<_>>(), [8080, 9090, 7000, 9100]);
+    assert_eq!(before.values().copied().collect::<Vec<_>>(), [8080, 9090, 9100]);
+    let last = twice.pointer("/spec/containers/2/ports/0/containerPort").unwrap();
+    assert_eq!(after[&u16::try_from(last.as_u64().unwrap()).unwrap()], 7000);
 }
 
 #[test]

@@ -206,3 +206,59 @@ pub(super) async fn of_another_shape(cluster: &Cluster, failures: &mut Vec<Strin
         check(failures, case, &cluster.create(&pod, true).await, expected);
     }
 }
+
+/// As injected for the lock `orders` under [`Cluster::listen`].
+pub(super) fn listening(cluster: &Cluster) -> Value {
+    let ports = json!([{"name": "http", "containerPort": 15200}, {"containerPort": 8080},
+                       {"name": "dns", "containerPort": 53, "protocol": "UDP"}]);
+    let pod = with(cluster.pod("new", "orders"), "/spec/initContainers/0", Value::Null);
+    let pod = with(pod, "/spec/initContainers/0/args/-", json!("--listener"));
+    with(pod, "/spec/containers/0/ports", ports)
+}
+
+/// Under [`Cluster::listen`].
+pub(super) async fn without_a_redirect(cluster: &Cluster, failures: &mut Vec<String>) {
+    let good = listening(cluster);
+    let one = |pointer: &str, value: Value| with(good.clone(), pointer, value);
+    let redirect = cluster.pod("new", "orders")["spec"]["initContainers"][0].clone();
+    let mut both = good.clone();
+    both["spec"]["initContainers"].as_array_mut().unwrap().insert(0, redirect);
+    let s = "/spec/initContainers/0";
+    for (case, pod, expected) in [
+        ("with a listener", good.clone(), Ok(())),
+        ("the older lock's redirect", cluster.pod("new", "tier"), Ok(())),
+        ("a redirect for the lock without", cluster.pod("new", "orders"), Err("args of postern-sidecar")),
+        ("a redirect before the listener", both, Err("args of postern-sidecar")),
+        ("not injected", cluster.plain("new"), Err("the first two init containers")),
+        ("without the argument", one(&format!("{s}/args/4"), Value::Null), Err("args of postern-sidecar")),
+        ("another image", one(&format!("{s}/image"), json!("evil")), Err("the image of postern-sidecar")),
+        (
+            "as root",
+            one(&format!("{s}/securityContext/runAsUser"), json!(0)),
+            Err("securityContext of postern-sidecar"),
+        ),
+        (
+            "a name that leads past the sidecar",
+            one("/spec/containers/0/ports/0", json!({"name": "http", "containerPort": 8080})),
+            Err("names of ports"),
+        ),
+        (
+            "a name of another container",
+            one(
+                "/spec/containers/-",
+                json!({"name": "b", "image": "b", "ports": [{"name": "b", "containerPort": 1}]}),
+            ),
+            Err("names of ports"),
+        ),
+        (
+            "a name of a native sidecar",
+            one(
+                "/spec/initContainers/-",
+                json!({"name": "n", "image": "n", "restartPolicy": "Always", "ports": [{"name": "n", "containerPort": 1}]}),
+            ),
+            Err("names of ports"),
+        ),
+    ] {
+        check(failures, case, &cluster.create(&pod, true).await, expected);
+    }
+}

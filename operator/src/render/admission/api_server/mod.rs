@@ -95,7 +95,7 @@ impl Cluster {
     /// The policy becomes that of a lock which was deleted while pods run behind it.
     /// The lock leaves a UDP port open and trusts its workload; the older lock does neither.
     async fn reshape(&self) {
-        let shape = Shape { udp_ports: [53].into() };
+        let shape = Shape { udp_ports: [53].into(), ..Shape::default() };
         let orders = Admitted { shape, trusted: true, ..Admitted::plain("orders") };
         let policy = Guard { trusts: vec![orders, Admitted::plain("tier")], ..self.guard() }.policy();
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
@@ -103,6 +103,21 @@ impl Cluster {
         policies.patch(&name, &PatchParams::default(), &Patch::Merge(policy)).await.unwrap();
         let changed = async {
             while self.create(&self.pod("probe", "orders"), true).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, changed).await.expect("the changed policy must come into force");
+    }
+
+    /// The lock's sidecar takes over named ports; the older lock's is redirected to.
+    async fn listen(&self) {
+        let orders = Admitted { shape: Shape::listener(), ..Admitted::plain("orders") };
+        let policy = Guard { trusts: vec![orders, Admitted::plain("tier")], ..self.guard() }.policy();
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
+        let name = super::object_name(&self.namespace, "orders");
+        policies.patch(&name, &PatchParams::default(), &Patch::Merge(policy)).await.unwrap();
+        let changed = async {
+            while self.create(&creations::listening(self), true).await.is_err() {
                 tokio::task::yield_now().await;
             }
         };
@@ -193,6 +208,11 @@ async fn api_server_refuses_what_the_policy_refuses_and_nothing_else() {
     creations::of_another_shape(&cluster, &mut failures).await;
     if cluster.type_warnings().await != json!({}) {
         failures.push(format!("the reshaped policy has type warnings: {}", cluster.type_warnings().await));
+    }
+    cluster.listen().await;
+    creations::without_a_redirect(&cluster, &mut failures).await;
+    if cluster.type_warnings().await != json!({}) {
+        failures.push(format!("the listener's policy has type warnings: {}", cluster.type_warnings().await));
     }
     cluster.orphan().await;
     updates::of_a_deleted_lock(&cluster, &mut failures).await;
