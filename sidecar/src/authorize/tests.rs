@@ -1,3 +1,5 @@
+mod locks;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
