@@ -156,7 +156,7 @@ impl Authorities {
         };
         Ok(Caller {
             authority: Arc::clone(first),
-            identity: identity(&facts, &parsed),
+            identity: identity(&facts),
             key: *facts.key(),
             fingerprint: *facts.fingerprint(),
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
@@ -192,11 +192,11 @@ impl Authorities {
 }
 
 /// How a caller is called: the one URI, the subject, or at least the fingerprint.
-fn identity(facts: &Facts, parsed: &X509Certificate<'_>) -> Box<str> {
+fn identity(facts: &Facts) -> Box<str> {
     if let Some(uri) = facts.only_uri() {
         return uri.into();
     }
-    let subject = parsed.subject().to_string();
+    let subject = facts.subject();
     if subject.is_empty() {
         return format!("sha256:{}", hex::encode(facts.fingerprint())).into();
     }

@@ -66,6 +66,8 @@ pub enum Kind {
 pub struct WorkerMetrics {
     requests: [[AtomicU64; STATUSES.len()]; PROTOCOLS.len()],
     denials: Box<[AtomicU64]>,
+    /// Denials that were not carried out.
+    spared: Box<[AtomicU64]>,
     handshakes: [[AtomicU64; GROUPS.len()]; HANDSHAKES.len()],
     work: [AtomicU64; WORK.len() + 1],
     work_nanoseconds: AtomicU64,
@@ -79,6 +81,7 @@ impl Default for WorkerMetrics {
         Self {
             requests: Default::default(),
             denials: Code::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            spared: Code::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             handshakes: Default::default(),
             work: Default::default(),
             work_nanoseconds: AtomicU64::new(0),
@@ -100,6 +103,11 @@ impl WorkerMetrics {
     /// Something was refused.
     pub fn denial(&self, code: Code) {
         self.denials.get(code as usize).inspect(|counter| add(counter, 1));
+    }
+
+    /// An audited port let something through that it would have refused.
+    pub fn spared(&self, code: Code) {
+        self.spared.get(code as usize).inspect(|counter| add(counter, 1));
     }
 
     /// A handshake ended, with this key exchange if it came so far.
@@ -247,6 +255,8 @@ impl Collector for Metrics {
         let codes: Vec<&'static str> = Code::ALL.iter().map(|code| code.as_str()).collect();
         let denials = by("code", &codes, &|at| self.sum(|worker| worker.denials.get(at)));
         out.counters("denials", "Refusals, by code", &denials)?;
+        let spared = by("code", &codes, &|at| self.sum(|worker| worker.spared.get(at)));
+        out.counters("audited_denials", "Refusals that audited ports did not carry out, by code", &spared)?;
         let mut handshakes = Vec::new();
         for (r, result) in HANDSHAKES.iter().enumerate() {
             for (g, group) in GROUPS.iter().enumerate() {

@@ -356,6 +356,7 @@ impl Worker {
 
     /// Logs and counts a denial that is not carried out.
     pub(crate) fn spare(&self, denial: &Denial, connection: &Connection, asked: Asked<'_>) {
+        self.metrics.spared(denial.code);
         let (peer, port) = (connection.peer, connection.target.port);
         match connection.party().name() {
             Some(name) => self.audits().would_deny(port, &name, denial.code, self.wall()),

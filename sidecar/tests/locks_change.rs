@@ -181,18 +181,25 @@ async fn credentials_and_values_that_go_take_their_streams_along() {
     eventually("the application's streams end too", async || application.broken() == 4).await;
 }
 
-/// What the sidecar says of itself to the operator.
-async fn loaded(pod: &GuardedPod) -> Value {
+/// What the sidecar says of itself to the operator; nothing before its first configuration.
+async fn say(pod: &GuardedPod) -> Option<Value> {
     let operator = pod.pki.callers.client(OPERATOR);
     let client = Client::http1(pod.admin(), &pod.pki.servers, &operator);
     match client.get("/v1/loaded").await {
-        Attempt::Answered(200, body) => serde_json::from_str(&body).unwrap(),
-        other => panic!("{other:?}"),
+        Attempt::Answered(200, body) => Some(serde_json::from_str(&body).unwrap()),
+        _ => None,
     }
 }
 
+async fn loaded(pod: &GuardedPod) -> Value {
+    say(pod).await.expect("an answer to the operator")
+}
+
 async fn in_force(pod: &GuardedPod, sequence: u64) {
-    eventually("the bundle is in force", async || loaded(pod).await["sequence"] == sequence).await;
+    eventually("the bundle is in force", async || {
+        say(pod).await.is_some_and(|it| it["sequence"] == sequence)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -244,12 +251,15 @@ async fn an_audited_port_lets_through_and_tells_who_would_be_denied() {
     let (mut h2c, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
-    let plain = Request::get("http://api.example.com/").body(http_body_util::Empty::new().boxed()).unwrap();
+    let plain = get2("/");
     assert_eq!(h2c.send_request(plain).await.unwrap().status(), 200);
     // What can't be read in one way only isn't passed on, whoever sends it.
     let twice = b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n";
     assert!(plaintext(pod.callers(), twice).await.starts_with(b"HTTP/1.1 400"));
 
+    let metrics = plaintext(pod.metrics(), b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(metrics.contains("postern_sidecar_audited_denials_total{code=\"NoCertificate\"} 3"), "{metrics}");
     let audit = loaded(&pod).await["audit"]["8080"].clone();
     assert_eq!(audit["wouldDeny"], 6, "{audit}");
     let now = jiff::Timestamp::now().as_second();
@@ -268,8 +278,7 @@ async fn an_audited_port_lets_through_and_tells_who_would_be_denied() {
     let mut one = nothing.open_http1().await;
     let mut two = pod.http2(&nobody).open_http2().await;
     let mut three = pod.http2(&gateway).open_http2().await;
-    let plain =
-        Request::get("http://api.example.com/endless").body(http_body_util::Empty::new().boxed()).unwrap();
+    let plain = get2("/endless");
     let mut streams = [
         one.send_request(get("/endless")).await.unwrap().into_body(),
         two.send_request(get2("/endless")).await.unwrap().into_body(),

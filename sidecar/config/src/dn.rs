@@ -148,6 +148,11 @@ impl DistinguishedName {
         Ok(Self { rdns })
     }
 
+    /// Of RDNs in the order of the text, as a certificate has them, reversed.
+    pub fn of(rdns: Vec<Rdn>) -> Self {
+        Self { rdns }
+    }
+
     /// Its RDNs, in the order of the text.
     pub fn rdns(&self) -> &[Rdn] {
         &self.rdns

@@ -109,7 +109,8 @@ async fn forward(
     }
 
     headers::strip_keys(&mut fields, &generation, request.port);
-    headers::to_application(&mut fields, host.clone(), request_id, &session.identity);
+    let told = permit.forwarded_certificate();
+    headers::to_application(&mut fields, host.clone(), request_id, &session.identity, told);
     record.carry_on(&mut fields);
     let body = if body.is_end_stream() { Outbound::Empty } else { Outbound::Caller(body) };
     if body.size_hint().exact().is_none() {

@@ -15,14 +15,15 @@ use http::header::{
     UPGRADE,
 };
 
-use postern_config::policy::Upstream;
+use postern_config::policy::{ForwardedCertificate, Upstream};
 
+use super::told::Told;
 use crate::authorize::door::Locked;
 use crate::generation::Generation;
 use crate::identify::Caller;
 
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+pub(super) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+pub(super) const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -131,14 +132,17 @@ pub fn clean(headers: &mut HeaderMap) {
     join_cookies(headers);
 }
 
-/// Turns the caller's headers into those that the application gets.
+/// Turns the caller's headers into those that the application gets. `told`: what becomes of what the caller tells of
+/// the certificate of whom it calls for.
 pub(super) fn to_application(
     headers: &mut HeaderMap,
     host: HeaderValue,
     request_id: &HeaderValue,
     who: &Identity,
+    told: ForwardedCertificate,
 ) {
     let wants_trailers = accepts_trailers(headers);
+    let told = (told == ForwardedCertificate::Append).then(|| Told::take(headers));
     clean(headers);
 
     if wants_trailers {
@@ -148,7 +152,10 @@ pub(super) fn to_application(
     headers.insert(REQUEST_ID, request_id.clone());
     headers.insert(FORWARDED_PROTO, who.proto.clone());
     append_forwarded_for(headers, &who.peer);
-    if let Some((forwarded, client_cert)) = &who.certificate {
+    let own = who.certificate.as_ref();
+    if let Some(told) = told {
+        told.write(headers, own.map(|(forwarded, _)| forwarded));
+    } else if let Some((forwarded, client_cert)) = own {
         headers.insert(FORWARDED_CLIENT_CERT, forwarded.clone());
         headers.insert(CLIENT_CERT, client_cert.clone());
     }

@@ -47,7 +47,13 @@ fn identity(uri: &str) -> Identity {
 fn forward(given: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut headers = headers(given);
     let id = HeaderValue::from_static("r1");
-    to_application(&mut headers, HeaderValue::from_static("a.example"), &id, &identity("spiffe://d/x"));
+    to_application(
+        &mut headers,
+        HeaderValue::from_static("a.example"),
+        &id,
+        &identity("spiffe://d/x"),
+        ForwardedCertificate::Replace,
+    );
     lines(&headers)
 }
 
@@ -170,7 +176,13 @@ fn identities_are_quoted_where_they_could_be_misread() {
 fn who_shows_no_certificate_is_not_told_of() {
     let mut headers = headers(&[("client-cert", ":AA==:"), ("x-forwarded-client-cert", "URI=a")]);
     let id = HeaderValue::from_static("r1");
-    to_application(&mut headers, HeaderValue::from_static("a.example"), &id, &of(None, false));
+    to_application(
+        &mut headers,
+        HeaderValue::from_static("a.example"),
+        &id,
+        &of(None, false),
+        ForwardedCertificate::Replace,
+    );
     assert!(!headers.contains_key("client-cert") && !headers.contains_key("x-forwarded-client-cert"));
     assert_eq!(headers["x-forwarded-proto"], "http");
 }
@@ -201,4 +213,40 @@ fn a_byte_that_is_not_ascii_hides_no_option_of_connection() {
     given.append(CONNECTION, HeaderValue::from_bytes(b"cl\xe9se, X-Secret").unwrap());
     clean(&mut given);
     assert_eq!(lines(&given), [("x-other".to_owned(), "2".to_owned())]);
+}
+
+#[test]
+fn a_caller_may_tell_of_whom_it_calls_for_where_the_route_says_so() {
+    let own = format!("By=spiffe://d/server;Hash={};URI=spiffe://d/x", "ab".repeat(32));
+    let (xfcc, cert, chain) = ("x-forwarded-client-cert", "client-cert", "client-cert-chain");
+    for (case, given, expected) in [
+        ("nothing told", vec![], vec![(xfcc, own.clone())]),
+        ("elements", vec![(xfcc, "URI=a;Hash=1,URI=b")], vec![(xfcc, format!("URI=a;Hash=1,URI=b,{own}"))]),
+        ("two lines", vec![(xfcc, "URI=a"), (xfcc, "URI=b")], vec![(xfcc, format!("URI=a,URI=b,{own}"))]),
+        (
+            "quoted",
+            vec![(xfcc, r#"Subject="O=a, \"b\"";URI=c"#)],
+            vec![(xfcc, format!(r#"Subject="O=a, \"b\"";URI=c,{own}"#))],
+        ),
+        ("a quote without an end", vec![(xfcc, r#"URI=a;Subject="b"#)], vec![(xfcc, own.clone())]),
+        ("another spelling", vec![("x_forwarded_client_cert", "URI=a")], vec![(xfcc, own.clone())]),
+        (
+            "certificate and chain",
+            vec![(cert, ":AQID:"), (chain, ":AQ==:, :Ag==:")],
+            vec![(cert, ":AQID:".to_owned()), (chain, ":AQ==:, :Ag==:".to_owned()), (xfcc, own.clone())],
+        ),
+        ("not a byte sequence", vec![(cert, "AQID"), (chain, ":AQ==:, x")], vec![(xfcc, own.clone())]),
+        ("not base64", vec![(cert, ":A*:")], vec![(xfcc, own.clone())]),
+        ("two certificates", vec![(cert, ":AQID:"), (cert, ":AQID:")], vec![(xfcc, own.clone())]),
+        ("another spelling of it", vec![("client_cert", ":AQID:")], vec![(xfcc, own.clone())]),
+        ("a chain without a certificate", vec![(chain, ":AQ==:")], vec![(xfcc, own.clone())]),
+    ] {
+        let mut headers = headers(&given);
+        let id = HeaderValue::from_static("r1");
+        let host = HeaderValue::from_static("a.example");
+        to_application(&mut headers, host, &id, &identity("spiffe://d/x"), ForwardedCertificate::Append);
+        let about: Vec<_> = lines(&headers).into_iter().filter(|(name, _)| name.contains("cert")).collect();
+        let expected: Vec<_> = expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assert_eq!(about, expected, "{case}");
+    }
 }

@@ -17,6 +17,7 @@ mod pool;
 mod problem;
 mod server;
 mod stream;
+mod told;
 mod upstream;
 pub mod wire;
 

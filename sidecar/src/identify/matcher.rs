@@ -137,6 +137,18 @@ impl Facts {
         &self.key
     }
 
+    /// Its subject (RFC 4514), for people; empty if it has none.
+    pub fn subject(&self) -> String {
+        let value = |attribute: &Attribute| match &attribute.text {
+            Some(text) => Value::Text(text.to_string()),
+            None => Value::Encoded(attribute.encoded.to_vec()),
+        };
+        let rdn = |attributes: &[Attribute]| -> Rdn {
+            attributes.iter().map(|attribute| (attribute.oid.to_string(), value(attribute))).collect()
+        };
+        DistinguishedName::of(self.subject.iter().map(|attributes| rdn(attributes)).collect()).to_string()
+    }
+
     /// URIs among its subject alternative names.
     pub fn uris(&self) -> &[Box<str>] {
         &self.uris

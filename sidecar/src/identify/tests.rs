@@ -267,6 +267,18 @@ fn each_authority_vouches_by_its_own_rules() {
         let vouching = vouching.map(|caller| caller.authorities.join(" ")).map_err(|it| it.denial.code);
         assert_eq!(vouching, expected.map(str::to_owned), "{case}");
     }
+    // Without a URI a caller is called by its subject, as RFC 4514 writes it: the last RDN first.
+    let name = with(
+        &|p| {
+            p.distinguished_name = Name::new();
+            p.distinguished_name.push(DnType::OrganizationName, "Acme, Inc");
+            p.distinguished_name.push(DnType::CommonName, "acme");
+        },
+        &[],
+    );
+    let bundles = Authorities::parse(std::slice::from_ref(&bundle), Vec::new()).unwrap();
+    let caller = bundles.identify(&[sign(&name, &own)], UnixTime::now()).unwrap();
+    assert_eq!(&*caller.identity, "CN=acme,O=Acme\\, Inc");
     let admins = Authorities::own_only(&[bundle, admin], Vec::new()).unwrap();
     assert!(admins.identify(&[sign(&leaf_params(&[ID]), &own)], UnixTime::now()).is_ok());
 }

@@ -42,8 +42,8 @@ pub(crate) struct Record {
 /// By which part of the policy.
 struct LetIn {
     route: Box<str>,
-    /// The caller of that route.
-    user: Box<str>,
+    /// The caller of that route; none where a denial was not carried out.
+    user: Option<Box<str>>,
 }
 
 impl Record {
@@ -78,7 +78,7 @@ impl Record {
         if self.worker.access_log() || self.is_recorded() {
             let route = permit.route().unwrap_or_default().into();
             // A request is judged once.
-            let user = permit.caller().unwrap_or_default().into();
+            let user = permit.caller().map(Into::into);
             let _ = self.let_in_by.set(LetIn { route, user });
         }
     }
@@ -159,7 +159,7 @@ impl Record {
         let waited = self.waited.get();
         Outcome {
             route: let_in.map(|by| &*by.route),
-            user: let_in.map(|by| &*by.user),
+            user: let_in.and_then(|by| by.user.as_deref()),
             waited: (!waited.is_zero()).then_some(waited),
             ..Outcome::default()
         }
