@@ -360,7 +360,7 @@ impl Worker {
         let (peer, port) = (connection.peer, connection.target.port);
         match connection.party().name() {
             Some(name) => self.audits().would_deny(port, &name, denial.code, self.wall()),
-            None => self.audits().would_deny(port, &peer.ip(), denial.code, self.wall()),
+            None => self.audits().would_deny(port, &peer.ip().to_canonical(), denial.code, self.wall()),
         }
         log::line::spared(denial, peer, port, connection.party(), asked);
     }
