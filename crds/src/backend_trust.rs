@@ -13,6 +13,7 @@ use crate::port::PortRef;
 use crate::rotation::Rotation;
 use crate::schema;
 use crate::selector::PodSelector;
+use crate::sidecar::Sidecar;
 
 /// What the pods behind this lock demand of a caller: mutual TLS, and a key that an `ApiRoute` has handed out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -96,6 +97,9 @@ pub struct BackendTrustSpec {
     /// Replacing keys and certificates ahead of their time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
+    /// How the sidecar works, apart from whom it lets in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<Sidecar>,
     /// Certificates that are refused although somebody vouches for them, by SHA-256 of the certificate (DER): 64
     /// hexadecimal digits, with or without colons between the bytes. They are refused at once, and their open
     /// connections closed. A gateway whose certificate is among them gets another one.

@@ -16,6 +16,7 @@ pub mod reference;
 pub mod rotation;
 mod schema;
 pub mod selector;
+pub mod sidecar;
 
 pub use api_route::{ApiRoute, ApiRouteSpec, ApiRouteStatus};
 pub use backend_trust::{BackendTrust, BackendTrustSpec, BackendTrustStatus};

@@ -179,6 +179,58 @@ pub(crate) fn duration<const MIN: u32, const MAX: u32>(_: &mut SchemaGenerator) 
     )
 }
 
+/// A length of time of `MIN` to `MAX` seconds.
+pub(crate) fn seconds<const MIN: u32, const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    text(
+        16,
+        &[(
+            format!(
+                "self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('{MIN}s') \
+                 && duration(self) <= duration('{MAX}s')"
+            ),
+            &format!(
+                "write a time from {MIN}s to {MAX}s in whole hours, minutes and seconds, such as {MAX}s"
+            ),
+        )],
+    )
+}
+
+/// Cores of a container.
+pub(crate) fn cpu(_: &mut SchemaGenerator) -> Schema {
+    text(
+        8,
+        &[(
+            matches("([1-9][0-9]{0,2}|[1-9][0-9]{0,5}m)"),
+            "write whole cores, or thousandths of one with m, such as 1 or 250m",
+        )],
+    )
+}
+
+/// Memory of a container.
+pub(crate) fn memory(_: &mut SchemaGenerator) -> Schema {
+    text(
+        8,
+        &[(
+            matches("([1-9][0-9]{0,4}Gi|[1-9][0-9]{2,4}Mi|1[6-9]Mi|[2-9][0-9]Mi)"),
+            "write at least 16Mi, with the unit Mi or Gi, such as 64Mi",
+        )],
+    )
+}
+
+/// Where spans are sent.
+pub(crate) fn collector(_: &mut SchemaGenerator) -> Schema {
+    text(
+        256,
+        &[(
+            matches(&format!(
+                r"http://({LABEL}(\.{LABEL})*|\[[0-9a-fA-F:]+\])(:[1-9][0-9]{{0,4}})?(/[-A-Za-z0-9._~/]*)?"
+            )),
+            "write a URL of plain HTTP with a host, without user, query and fragment, \
+             such as http://collector.observability.svc:4318/v1/traces",
+        )],
+    )
+}
+
 /// The SHA-256 of a certificate.
 pub(crate) fn fingerprint(_: &mut SchemaGenerator) -> Schema {
     text(

@@ -179,6 +179,8 @@ pub struct BundlePlan {
     /// The policy, with no keys in it: each caller's `keys` is empty, so that nobody gets in before
     /// [`Material`] has filled them.
     pub policy: Policy,
+    /// How the sidecar works, apart from that.
+    pub settings: postern_config::settings::Settings,
     /// Whose key each identity in the policy is.
     pub callers: BTreeMap<String, KeyId>,
     /// What each identity whose key can't be read now ([`KeyAction::Unread`]) is let in by.

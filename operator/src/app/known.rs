@@ -64,6 +64,7 @@ impl Locks for KnownLocks {
             (!selector.is_empty()).then(|| Lock {
                 shape: Shape::of(trust),
                 trusted: trust.spec.trusted_workload == Some(true),
+                resources: trust.spec.sidecar.as_ref().and_then(|sidecar| sidecar.resources.clone()),
                 name: trust.name_any(),
                 created: trust.creation_timestamp().map_or(Timestamp::MAX, |time| time.0),
                 selector,

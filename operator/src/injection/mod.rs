@@ -7,6 +7,7 @@
 pub mod containers;
 pub mod forbidden;
 pub mod ports;
+pub mod resources;
 pub mod shape;
 pub mod structure;
 pub mod volumes;

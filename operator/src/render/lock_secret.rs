@@ -54,7 +54,7 @@ pub fn render(
         server_certificate: leaf.facts.certificate_sha256.clone(),
         admins: vec![layout::operator_identity(&settings.trust_domain, &settings.namespace)],
         policy: with_pins(bundle, material),
-        settings: postern_config::settings::Settings::default(),
+        settings: bundle.settings.clone(),
     };
     let config_hash = content.hash().map_err(|error| RenderError::Bundle(name(), error.into()))?;
     let (payload, signature) = match &bundle.previous {

@@ -22,7 +22,7 @@ use crate::resolve::references::References;
 use crate::resolve::routes::{self, Site, earliest};
 use crate::resolve::selectors::Selector;
 use crate::resolve::territory::Territory;
-use crate::resolve::{backend, names, pods, revoked, users};
+use crate::resolve::{backend, names, pods, revoked, sidecar, users};
 use crate::settings::Settings;
 
 /// Decides about a lock that exists.
@@ -68,6 +68,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let bundle = objections.writable.then(|| BundlePlan {
         trust_uid: trust.metadata.uid.clone().unwrap_or_default(),
         policy,
+        settings: trust.spec.sidecar.as_ref().map(sidecar::settings).unwrap_or_default(),
         callers: policy::callers(&routes),
         kept: policy::kept(&routes),
         leaf: leaf.plan,

@@ -23,6 +23,7 @@ pub mod revoked;
 pub mod routes;
 pub mod rules;
 pub mod selectors;
+pub mod sidecar;
 pub mod stages;
 pub mod territory;
 pub mod users;

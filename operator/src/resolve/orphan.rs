@@ -49,6 +49,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
         BundlePlan {
             trust_uid: sealed.bundle.content.trust_uid.clone(),
             policy: remaining(inputs, &sealed.bundle.content.policy, &route_plans),
+            settings: sealed.bundle.content.settings.clone(),
             callers: policy::callers(&route_plans),
             kept: policy::kept(&route_plans),
             leaf: leaf.plan,

@@ -16,7 +16,7 @@ use super::{Refusal, probes};
 use crate::images::InjectedImage;
 use crate::injection::forbidden::Forbidden;
 use crate::injection::structure::Accepted;
-use crate::injection::{InjectionSpec, forbidden, injected_container, injected_volume, ports};
+use crate::injection::{InjectionSpec, forbidden, injected_container, injected_volume, ports, resources};
 
 /// What is injected, whichever the lock.
 pub struct Injector {
@@ -121,7 +121,7 @@ impl Injector {
             verify_keys: self.verify_keys.iter().map(ToString::to_string).collect(),
             image: self.image.get(),
             pull_policy: self.pull_policy.clone(),
-            resources: self.resources.clone(),
+            resources: resources::of(&self.resources, lock.resources.as_ref()),
             shape: lock.shape.clone(),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use postern_crds::sidecar::Resources;
 
 use crate::injection::shape::Shape;
 use crate::resolve::selectors::Selector;
@@ -20,6 +21,8 @@ pub struct Lock {
     pub shape: Shape,
     /// Whether it says `trustedWorkload: true`.
     pub trusted: bool,
+    /// What its sidecars ask of their node, where it says so.
+    pub resources: Option<Resources>,
 }
 
 /// The locks that exist, from the operator's own store.
@@ -53,6 +56,7 @@ mod tests {
             selector,
             shape: Shape::default(),
             trusted: false,
+            resources: None,
         }
     }
 

@@ -32,7 +32,6 @@ pub(crate) struct Record {
     waited: Cell<Duration>,
     /// Answered with, once it is known.
     status: Cell<Option<u16>>,
-    received: Cell<u64>,
     sent: Cell<u64>,
     refused_with: Cell<Option<Code>>,
     trace: Option<Trace>,
@@ -65,7 +64,6 @@ impl Record {
             started: Instant::now(),
             waited: Cell::default(),
             status: Cell::default(),
-            received: Cell::default(),
             sent: Cell::default(),
             refused_with: Cell::default(),
             trace: Trace::of(request.headers(), worker.sampling_ppm()),
@@ -124,11 +122,6 @@ impl Record {
         self.worker.spare(denial, &self.connection, self.asked());
     }
 
-    /// Bytes of the request's body.
-    pub(crate) fn received(&self, count: usize) {
-        self.received.set(self.received.get() + count as u64);
-    }
-
     /// Bytes of the answer's body.
     pub(crate) fn sent(&self, count: usize) {
         self.sent.set(self.sent.get() + count as u64);
@@ -170,7 +163,6 @@ impl Record {
     fn log(&self, trace_id: Option<&str>) {
         let outcome = Outcome {
             status: self.status.get(),
-            received: Some(self.received.get()),
             sent: Some(self.sent.get()),
             took: Some(self.started.elapsed()),
             ..self.outcome()

@@ -43,6 +43,20 @@ impl<A> House<A> {
         self.pki.callers.client(&format!("{ORDERS}2"))
     }
 
+    /// All metrics.
+    pub async fn metrics(&self) -> String {
+        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
+        let answer = super::client::plaintext(self.sidecar.endpoint("metrics"), request).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// One whole number among them, by its name without the prefix, and its labels.
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        let start = format!("postern_sidecar_{name} ");
+        let metrics = self.metrics().await;
+        metrics.lines().find_map(|line| line.strip_prefix(&start))?.trim().parse().ok()
+    }
+
     pub fn http1(&self, leaf: &Leaf) -> Client {
         Client::http1(self.sidecar.address(0), &self.pki.servers, leaf)
     }

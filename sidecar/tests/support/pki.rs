@@ -28,6 +28,7 @@ pub enum Shape {
     Server,
     NoUsage,
     Expired,
+    NotYetValid,
     TwoNames,
 }
 
@@ -47,6 +48,14 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// As a client that verifies servers wants it.
+    pub fn roots(&self) -> rustls::RootCertStore {
+        use rustls_pki_types::pem::PemObject as _;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls_pki_types::CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        roots
     }
 
     pub fn client(&self, identity: &str) -> Leaf {
@@ -107,6 +116,10 @@ fn params(shape: Shape, identity: &str) -> CertificateParams {
     params.subject_alt_names.push(SanType::URI(identity.try_into().unwrap()));
     if shape == Shape::TwoNames {
         params.subject_alt_names.push(SanType::URI("spiffe://test/another".try_into().unwrap()));
+    }
+    if shape == Shape::NotYetValid {
+        params.not_before = date_time_ymd(2100, 1, 1);
+        params.not_after = date_time_ymd(2101, 1, 1);
     }
     if shape == Shape::Expired {
         params.not_before = date_time_ymd(2020, 1, 1);

@@ -96,6 +96,25 @@ impl Sidecar {
         std::fs::write(self.path("config.yaml"), text).unwrap();
     }
 
+    /// Replaces what the configuration's file says of how the sidecar works.
+    pub fn set(&self, settings: &Value) {
+        let path = self.path("config.yaml");
+        let mut document: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        document["settings"] = settings.clone();
+        let new = self.path("config.new");
+        std::fs::write(&new, document.to_string()).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    /// Waits until so many configurations have been loaded.
+    pub async fn loaded(&self, count: usize) {
+        eventually(&format!("{count} configurations loaded"), async || {
+            let lines = self.lines();
+            lines.iter().filter(|line| line["message"] == "configuration loaded").count() == count
+        })
+        .await;
+    }
+
     pub fn write_server(&self, leaf: &Leaf) {
         write_server(self.directory.path(), leaf);
     }

@@ -36,6 +36,7 @@ pub(crate) fn locks() -> Vec<Lock> {
         selector: Selector::from_labels(&BTreeMap::from([(key.to_owned(), value.to_owned())])),
         shape: Shape::default(),
         trusted: false,
+        resources: None,
     };
     let listening = lock("listening", "2026-02-01T00:00:00Z", "app", "listening");
     vec![
