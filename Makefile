@@ -22,7 +22,7 @@ demo: load ## a real Kubernetes, Postern on it, and the attempts to walk around 
 	$(IN) cargo run --locked --offline --quiet -p postern-tests --bin demo
 
 .PHONY: test
-test: lint check-generated licences unit check-chart check-admission e2e ## everything: what CI runs
+test: lint check-generated licences unit check-tracing check-chart check-admission e2e ## everything: what CI runs
 
 .PHONY: prerequisites
 prerequisites: ## install or name what this machine lacks
@@ -70,6 +70,12 @@ fuzz: ## look for bytes that break a promise: make fuzz FUZZ=path FUZZ_TIME=600 
 	    "target/fuzz/$$target" "tests/fuzz/corpus/$$target" -- -max_total_time=$(FUZZ_TIME) -max_len=4096 \
 	    -dict="tests/fuzz/dictionary/$$target" -artifact_prefix=target/fuzz/faults/; \
 	done
+
+.PHONY: check-tracing
+check-tracing: prerequisites ## send spans to a real collector of OpenTelemetry
+	$(CLUSTER)/build.sh collector
+	. $(CLUSTER)/lib.sh && POSTERN_COLLECTOR=$$PARTS/bin/otelcol \
+	  cargo test --locked -p postern-sidecar --test observe_tracing -- --ignored
 
 .PHONY: check-chart
 check-chart: cluster ## lint and render the chart, and let an API server judge what it renders

@@ -2,7 +2,7 @@
 # Builds what the cluster is made of into the cache. Each part is keyed by what
 # it is built from; a second run has nothing to do.
 #   build.sh [PART...]    parts: packages kubernetes coredns helm pause, and
-#                         servers, of which tests/images makes images
+#                         servers and collector, of which tests/images makes images
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 . "$CLUSTER_DIR/debian.sh"
@@ -25,6 +25,7 @@ key_packages()   { { release; echo "${DEBIAN_PACKAGES[*]}"; cat "$CLUSTER_DIR/de
 key_servers()    { { release; echo "${SERVER_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
 key_kubernetes() { { go_flags; go version; cat "$CLUSTER_DIR"/kubernetes/go.*; } | key_of -; }
 key_coredns()    { { go version; cat "$CLUSTER_DIR"/coredns/*; } | key_of -; }
+key_collector()  { { go version; cat "$CLUSTER_DIR"/collector/*; } | key_of -; }
 key_helm()       { { go version; helm_flags; cat "$CLUSTER_DIR"/helm/go.*; } | key_of -; }
 key_pause()      { { release; cat "$CLUSTER_DIR"/pause/* "$CLUSTER_DIR/image.sh"; } | key_of -; }
 
@@ -39,6 +40,7 @@ make_packages() { debian_root "$1/root" "$LIBC_OF_HOST" "${DEBIAN_PACKAGES[@]}";
 make_servers() { debian_root "$1/root" '' "${SERVER_PACKAGES[@]}"; }
 make_kubernetes() { go_tools "$CLUSTER_DIR/kubernetes" "$(go_flags)" "$1/" tool; }
 make_coredns() { go_tools "$CLUSTER_DIR/coredns" "-s -w" "$1/coredns" .; }
+make_collector() { go_tools "$CLUSTER_DIR/collector" "-s -w" "$1/otelcol" .; }
 make_helm() { go_tools "$CLUSTER_DIR/helm" "$(helm_flags)" "$1/helm" tool; }
 make_pause() {
   gcc -Os -static -s -Wall -Werror -o "$1/pause" "$CLUSTER_DIR/pause/pause.c"
@@ -53,9 +55,10 @@ describe() {
     servers) echo "fetching nginx, lighttpd and busybox from Debian (40 MB)" ;;
     kubernetes) echo "building Kubernetes $KUBERNETES from its Go module (8 min on 2 cores)" ;;
     coredns) echo "building CoreDNS (3 min on 2 cores)" ;;
+    collector) echo "building a collector of OpenTelemetry (2 min on 2 cores)" ;;
     helm) echo "building Helm $HELM (3 min on 2 cores)" ;;
     pause) echo "building the pods' pause process" ;;
-    *) die "there is no part '$1': the parts are ${ALL[*]} servers" ;;
+    *) die "there is no part '$1': the parts are ${ALL[*]} servers collector" ;;
   esac
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the images into the cache, those whose inputs changed.
-#   build.sh [NAME...]    operator sidecar sidecar-next echo lighttpd nginx; all without a name
+#   build.sh [NAME...]    operator sidecar sidecar-next echo lighttpd nginx collector; all without a name
 # BINARIES is the folder of the release binaries.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../cluster/lib.sh"
@@ -10,7 +10,7 @@ IMAGES=$REPO/tests/images
 # shellcheck source-path=SCRIPTDIR
 . "$IMAGES/rootfs.sh"
 
-ALL=(operator sidecar sidecar-next echo lighttpd nginx)
+ALL=(operator sidecar sidecar-next echo lighttpd nginx collector)
 [ $# -gt 0 ] || set -- "${ALL[@]}"
 BINARIES=${BINARIES:-$REPO/target/$(uname -m)-unknown-linux-gnu/release}
 SIDECAR_LIMIT=$((15 * 1024 * 1024))
@@ -20,7 +20,7 @@ name_of() {
   case $1 in
     operator | sidecar) echo "postern.dev/postern-$1:dev" ;;
     sidecar-next) echo postern.dev/postern-sidecar:next ;;   # what an upgrade brings
-    echo | lighttpd | nginx) echo "postern.dev/test-$1:dev" ;;
+    echo | lighttpd | nginx | collector) echo "postern.dev/test-$1:dev" ;;
     *) die "there is no image '$1': the images are ${ALL[*]}" ;;
   esac
 }
@@ -29,6 +29,7 @@ binary_of() {
   case $1 in
     operator | echo) echo "$BINARIES/postern-$1" ;;
     sidecar*) echo "$BINARIES/postern-sidecar" ;;
+    collector) echo "$PARTS/bin/otelcol" ;;
   esac
 }
 
@@ -38,7 +39,7 @@ key_of_image() {
     echo "$1"; cat "$CLUSTER_DIR/image.sh"
     case $1 in
       operator | sidecar*) cat "$REPO/Dockerfile" "$(binary_of "$1")" ;;
-      echo) cat "$own"/* "$(binary_of "$1")" ;;
+      echo | collector) cat "$own"/* "$(binary_of "$1")" ;;
       *) cat "$own"/* "$IMAGES/rootfs.sh"; basename "$(dirname "$(readlink "$PARTS/servers")")" ;;
     esac
   } | key_of -
@@ -55,6 +56,7 @@ image() {
       more=(--target "${1%-next}" --build-arg BINARIES=.) ;;
   esac
   if [ "$1" = sidecar-next ]; then more+=(--label postern.dev/build=next); fi
+  if [ "$1" = collector ]; then cp "$IMAGES/collector/config.yaml" "$context"; fi
   if [ -n "$(binary_of "$1")" ]; then cp "$(binary_of "$1")" "$context"; else "rootfs_$1" "$context"; fi
   image_archive "$name" "$2" --file "$file" ${more[@]+"${more[@]}"} "$context"
   rm -rf "$context"
@@ -68,13 +70,13 @@ check_size() {
   ((size <= SIDECAR_LIMIT)) || die "the sidecar's image is $size bytes, and must not be above $SIDECAR_LIMIT"
 }
 
+need_root
+"$CLUSTER_DIR/build.sh" packages servers collector
 for one in "$@"; do
   name_of "$one" > /dev/null
   binary=$(binary_of "$one")
   [ -z "$binary" ] || [ -x "$binary" ] || die "there is no $binary: 'make images' builds it first"
 done
-need_root
-"$CLUSTER_DIR/build.sh" packages servers
 with_lock images
 mkdir -p "$STORE/current"
 for one in "$@"; do

@@ -46,4 +46,5 @@ mod trust_deleted;
 mod udp_refused;
 mod unlock;
 mod unprotectable_pods_refused;
+mod what_people_see;
 mod workload_and_lock_in_one_chart;
