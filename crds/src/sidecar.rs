@@ -98,11 +98,11 @@ pub struct Limits {
     /// Open connections of one pod, of all callers together. Absent: `4096`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 16, max = 65_536))]
-    pub connections: Option<u32>,
+    pub connections: Option<i32>,
     /// Bytes of a request's head. Absent: `65536`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 8_192, max = 1_048_576))]
-    pub header_bytes: Option<u32>,
+    pub header_bytes: Option<i32>,
     /// From the first byte of a request's head to its last: `1s` to `300s`. Absent: `10s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::seconds::<1, 300>")]
@@ -125,5 +125,5 @@ pub struct Tracing {
     /// always are. Absent: `0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
-    pub sampling_percent: Option<u32>,
+    pub sampling_percent: Option<i32>,
 }

@@ -17,16 +17,21 @@ pub fn settings(sidecar: &Sidecar) -> Settings {
         }),
         access_log: sidecar.access_log,
         limits: sidecar.limits.as_ref().map(|limits| Limits {
-            connections: limits.connections,
-            header_bytes: limits.header_bytes,
+            connections: limits.connections.map(unsigned),
+            header_bytes: limits.header_bytes.map(unsigned),
             header_timeout_ms: limits.header_timeout.map(milliseconds),
             idle_timeout_ms: limits.idle_timeout.map(milliseconds),
         }),
         tracing: sidecar.tracing.as_ref().map(|tracing| Tracing {
             endpoint: tracing.endpoint.clone(),
-            sampling_ppm: tracing.sampling_percent.unwrap_or(0).saturating_mul(PERCENT),
+            sampling_ppm: tracing.sampling_percent.map_or(0, unsigned).saturating_mul(PERCENT),
         }),
     }
+}
+
+/// The schema lets nothing below 0 in.
+fn unsigned(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
 }
 
 fn milliseconds(duration: Duration) -> u64 {
