@@ -76,6 +76,8 @@ pub struct Connection {
     pub head_since: Cell<Option<u64>>,
     /// Whether a part of a request's head has come and the rest has not.
     pub within_head: Cell<bool>,
+    /// Coarse time up to which silence was agreed upon: a request's own deadline.
+    pub patient_until: Cell<u64>,
     /// Coarse time at which it was seen to be finishing.
     pub finishing_since: Cell<Option<u64>>,
     /// Bytes from the caller.
@@ -326,6 +328,7 @@ impl Connection {
             last_byte: Cell::new(0),
             head_since: Cell::new(None),
             within_head: Cell::new(false),
+            patient_until: Cell::new(0),
             finishing_since: Cell::new(None),
             received: Cell::new(0),
             sent: Cell::new(0),

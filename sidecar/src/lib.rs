@@ -35,5 +35,6 @@ pub mod signal;
 pub mod status;
 mod text;
 pub mod tls;
+mod unverified;
 mod vital;
 pub mod worker;

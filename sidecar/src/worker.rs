@@ -258,7 +258,7 @@ impl Worker {
             }
             if connection.head_since.get().is_some_and(|since| now.saturating_sub(since) > header) {
                 self.give_up_on_head(connection);
-            } else if quiet > idle.saturating_add(STALL_GRACE)
+            } else if (quiet > idle.saturating_add(STALL_GRACE) && now > connection.patient_until.get())
                 || is_stuck
                 || (connection.kind == Kind::Tcp && connection.is_expired(wall))
             {

@@ -196,7 +196,7 @@ async fn requests_outside_the_rules_are_denied() {
         ("GET /orders HTTP/1.1\r\n", 400, "InvalidHost"),
         ("CONNECT a.example.com:443 HTTP/1.1\r\nhost: a.example.com:443\r\n", 405, "ConnectRefused"),
         (
-            "GET /orders HTTP/1.1\r\nhost: a.example.com\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+            "GET /orders HTTP/1.1\r\nhost: a.example.com\r\nconnection: upgrade\r\nupgrade: h2c\r\n",
             501,
             "UpgradeRefused",
         ),

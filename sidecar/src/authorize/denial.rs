@@ -189,9 +189,10 @@ codes! {
     /// More headers than allowed.
     TooManyHeaders 431 "send fewer headers";
     /// The CONNECT method.
-    ConnectRefused 405 "CONNECT is not served; send requests in origin form";
-    /// A change of protocol (WebSocket, h2c …) was asked for.
-    UpgradeRefused 501 "send the request without Upgrade; changes of protocol are not served";
+    ConnectRefused 405 "send requests in origin form; CONNECT is for WebSocket over HTTP/2 alone";
+    /// A change of protocol that is not served was asked for: any but WebSocket, or one that the application does not
+    /// take.
+    UpgradeRefused 501 "ask for a WebSocket, or send the request without Upgrade; no other change of protocol is served";
 
     @Application;
     /// The application accepts no connections.

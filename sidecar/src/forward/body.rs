@@ -1,6 +1,6 @@
 //! Bodies on their way: streamed, never collected, with their trailers cleaned.
 
-use std::io;
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::headers;
 use super::pool::Lease;
+use super::upstream::{BodyError, Received};
 use crate::connection::Connection;
 use crate::observe::request::Record;
 use crate::signal::Order;
@@ -17,7 +18,19 @@ use crate::signal::Order;
 /// A request's body, on its way to the application.
 pub(super) enum Outbound {
     Empty,
-    Caller(Incoming),
+    Caller {
+        body: Incoming,
+        /// Bytes that have been taken of it.
+        sent: Rc<Cell<u64>>,
+    },
+}
+
+impl Outbound {
+    /// A caller's body, and a look at how much of it has gone.
+    pub(super) fn caller(body: Incoming) -> (Self, Rc<Cell<u64>>) {
+        let sent = Rc::new(Cell::new(0));
+        (Self::Caller { body, sent: Rc::clone(&sent) }, sent)
+    }
 }
 
 impl Body for Outbound {
@@ -30,13 +43,17 @@ impl Body for Outbound {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Caller(body) => {
+            Self::Caller { body, sent } => {
                 Pin::new(body).poll_frame(context).map_ok(|frame| match frame.into_trailers() {
                     Ok(mut trailers) => {
                         headers::clean_trailers(&mut trailers);
                         Frame::trailers(trailers)
                     }
-                    Err(frame) => frame,
+                    Err(frame) => {
+                        let count = frame.data_ref().map_or(0, Bytes::len);
+                        sent.set(sent.get() + count as u64);
+                        frame
+                    }
                 })
             }
         }
@@ -45,14 +62,14 @@ impl Body for Outbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Caller(body) => body.is_end_stream(),
+            Self::Caller { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Caller(body) => body.size_hint(),
+            Self::Caller { body, .. } => body.size_hint(),
         }
     }
 }
@@ -76,13 +93,13 @@ impl InFlight {
     }
 
     /// Something of the answer is on its way.
-    fn sends(&self, frame: &Frame<Bytes>) {
-        if let (Some(record), Some(data)) = (&self.record, frame.data_ref()) {
-            record.sent(data.len());
+    pub(super) fn sends(&self, count: usize) {
+        if let Some(record) = &self.record {
+            record.sent(count);
         }
     }
 
-    fn connection(&self) -> &Connection {
+    pub(super) fn connection(&self) -> &Rc<Connection> {
         &self.connection
     }
 }
@@ -96,12 +113,13 @@ impl Drop for InFlight {
 /// An answer's body, on its way to the caller.
 pub(super) struct Answer {
     source: Source,
-    in_flight: InFlight,
+    /// None for the head of a tunnel, which is in flight itself.
+    in_flight: Option<InFlight>,
 }
 
 enum Source {
     Problem(Option<Bytes>),
-    Application { body: Incoming, lease: Option<Lease> },
+    Application { body: Received, lease: Option<Lease> },
 }
 
 impl Answer {
@@ -109,12 +127,18 @@ impl Answer {
     pub(super) fn problem(document: Vec<u8>, in_flight: InFlight) -> Self {
         // Nothing is an end at once, which answers to HEAD and gRPC's answers of trailers only must be.
         let document = (!document.is_empty()).then(|| document.into());
-        Self { source: Source::Problem(document), in_flight }
+        Self { source: Source::Problem(document), in_flight: Some(in_flight) }
+    }
+
+    /// Nothing: a tunnel follows.
+    pub(super) fn tunnel() -> Self {
+        Self { source: Source::Problem(None), in_flight: None }
     }
 
     /// What the application says; its connection is given back at the end.
-    pub(super) fn application(body: Incoming, lease: Lease, in_flight: InFlight) -> Self {
-        let mut answer = Self { source: Source::Application { body, lease: Some(lease) }, in_flight };
+    pub(super) fn application(body: Received, lease: Lease, in_flight: InFlight) -> Self {
+        let source = Source::Application { body, lease: Some(lease) };
+        let mut answer = Self { source, in_flight: Some(in_flight) };
         answer.give_back_at_end();
         answer
     }
@@ -131,15 +155,16 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = io::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // What is revoked stops at once, in the middle of a stream too.
-        if self.in_flight.connection().signal.order() == Order::Stop {
-            return Poll::Ready(Some(Err(io::Error::other("the caller is no longer let in"))));
+        let connection = self.in_flight.as_ref().map(InFlight::connection);
+        if connection.is_some_and(|connection| connection.signal.order() == Order::Stop) {
+            return Poll::Ready(Some(Err(BodyError::Stopped)));
         }
         let (body, lease) = match &mut self.source {
             Source::Problem(document) => return Poll::Ready(document.take().map(Frame::data).map(Ok)),
@@ -147,13 +172,15 @@ impl Body for Answer {
         };
         match ready!(Pin::new(body).poll_frame(context)) {
             Some(Ok(frame)) => {
-                self.in_flight.sends(&frame);
+                if let (Some(in_flight), Some(data)) = (&self.in_flight, frame.data_ref()) {
+                    in_flight.sends(data.len());
+                }
                 self.give_back_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
                 lease.take();
-                Poll::Ready(Some(Err(io::Error::other(error))))
+                Poll::Ready(Some(Err(error)))
             }
             None => {
                 if let Some(lease) = lease.take() {

@@ -1,5 +1,6 @@
 //! One request: judge, rewrite, send, answer.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -7,13 +8,20 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+use postern_config::policy::Protocol;
 
 use super::body::{Answer, InFlight, Outbound};
+use super::framing;
 use super::headers::{self, Identity};
 use super::pool::{Key, Lease};
 use super::problem::{self, Wanted};
+use super::tunnel::{Stream, Tunnel};
+use super::upgrade::{self, Wish};
+use super::upstream::{self, Patience, Received};
+use super::websocket::{self, Said};
 use super::wire::Turns;
-use super::{framing, upstream};
+use crate::authorize::door::Door;
 use crate::authorize::path::Path;
 use crate::authorize::{self, Ask, Code, Denial, Permit, Proof, authorize};
 use crate::connection::Connection;
@@ -28,14 +36,20 @@ pub(super) struct Session {
     pub(super) worker: Rc<Worker>,
     pub(super) connection: Rc<Connection>,
     pub(super) identity: Identity,
-    pub(super) pool_key: Key,
+    /// By certificate or by address.
+    pub(super) whose: Rc<str>,
+    /// Whom the last permit was for, where credentials said so.
+    pub(super) holder: RefCell<Rc<str>>,
     pub(super) turns: Rc<Turns>,
+    /// What the connection becomes after the answer that is being written.
+    pub(super) tunnel: Cell<Option<Tunnel>>,
 }
 
 /// A permitted request's answer.
-struct Forwarded {
-    response: Response<Incoming>,
-    lease: Lease,
+enum Forwarded {
+    Answer(Response<Received>, Lease),
+    /// A head, the application's end, and the caller's where it is a stream among others.
+    Tunnel(Response<()>, Box<dyn Stream>, Option<OnUpgrade>),
 }
 
 /// Answers one request.
@@ -57,14 +71,25 @@ pub(super) async fn answer(session: Rc<Session>, mut request: Request<Incoming>)
     // What was found wrong with the body since is what broke the rest.
     let outcome = turn.refused().map_or(outcome, |refused| Err(refused.denial));
     let response = match outcome {
-        Ok(Forwarded { response, lease }) => {
-            if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-                turn.tunnel();
-            }
-            let (mut parts, body) = response.into_parts();
-            parts.version = Version::HTTP_11;
-            headers::to_caller(&mut parts.headers);
-            Response::from_parts(parts, Answer::application(body, lease, in_flight))
+        Ok(answer) => {
+            let mut response = match answer {
+                Forwarded::Answer(response, lease) => {
+                    response.map(|body| Answer::application(body, lease, in_flight))
+                }
+                Forwarded::Tunnel(head, application, caller) => {
+                    let tunnel = Tunnel::new(&session.worker, application, in_flight);
+                    match caller {
+                        Some(caller) => tunnel.spawn(caller),
+                        None => {
+                            turn.tunnel();
+                            session.tunnel.set(Some(tunnel));
+                        }
+                    }
+                    head.map(|()| Answer::tunnel())
+                }
+            };
+            *response.version_mut() = Version::HTTP_11;
+            response
         }
         Err(denial) => {
             record.refused(&denial);
@@ -80,14 +105,18 @@ pub(super) async fn answer(session: Rc<Session>, mut request: Request<Incoming>)
 /// Judges and sends. What is matched (host, path) is what is forwarded: both come out of the permit.
 async fn forward(
     session: &Session,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     request_id: &HeaderValue,
     record: &Record,
 ) -> Result<Forwarded, Denial> {
     let worker = &session.worker;
+    framing::check(request.uri(), request.version(), request.headers(), &worker.limits())?;
+    let wish = upgrade::wish(&request)?;
+    let stream = (wish == Some(Wish::Connect)).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let Parts { method, uri, version, headers: mut fields, .. } = parts;
-    framing::check(&method, &uri, version, &fields, &worker.limits())?;
+    let Parts { method, uri, headers: mut fields, .. } = parts;
+    // What is GET over HTTP/1.1 is the same thing for rules and for the application.
+    let method = if wish == Some(Wish::Connect) { Method::GET } else { method };
 
     let host_field = fields.get(http::header::HOST).cloned();
     let host = framing::host(&uri, &fields)?;
@@ -108,11 +137,20 @@ async fn forward(
         record.spared(denial);
     }
 
+    let key = session.key(&permit, generation.gate.policy.door(session.connection.target.port));
+
+    let mut patience = Patience::new(worker, &session.connection, &fields);
     headers::strip_keys(&mut fields, &generation, request.port);
     let told = permit.forwarded_certificate();
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity, told);
     record.carry_on(&mut fields);
-    let body = if body.is_end_stream() { Outbound::Empty } else { Outbound::Caller(body) };
+    let body = if body.is_end_stream() || wish.is_some() {
+        Outbound::Empty
+    } else {
+        let (body, sent) = Outbound::caller(body);
+        patience.watch(sent);
+        body
+    };
     if body.size_hint().exact().is_none() {
         headers::send_in_chunks(&mut fields);
     }
@@ -120,10 +158,17 @@ async fn forward(
     *outgoing.method_mut() = method.clone();
     *outgoing.uri_mut() = target(&permit, &path, &uri)?;
     *outgoing.headers_mut() = fields;
-    let key = session.key(&permit);
-    let answer = upstream::send(worker, &permit, &key, outgoing);
-    let (response, lease) = record.waiting(answer).await?;
-    Ok(Forwarded { response, lease })
+    if let Some(wish) = wish {
+        let answer = websocket::ask(session, &permit, &key, &patience, wish, outgoing);
+        return Ok(match record.waiting(answer).await? {
+            Said::Yes(head, application) => Forwarded::Tunnel(head, application, stream),
+            Said::No(response, lease) => Forwarded::Answer(response, lease),
+        });
+    }
+    let answer = upstream::send(session, &permit, &key, &patience, outgoing);
+    let (mut response, lease) = record.waiting(answer).await?;
+    headers::to_caller(response.headers_mut());
+    Ok(Forwarded::Answer(response, lease))
 }
 
 /// The canonical host; the caller's own value where it is canonical already.
@@ -183,14 +228,22 @@ impl Session {
         }
     }
 
-    /// Where connections for this caller lie.
-    fn key(&self, permit: &Permit<'_>) -> Key {
-        match permit.principal() {
-            None => self.pool_key.clone(),
-            Some(principal) => {
-                let caller = format!("{}\0{principal}", self.pool_key.caller).into();
-                Key { caller, ..self.pool_key.clone() }
-            }
+    /// Where connections for this caller lie, by what the application speaks now.
+    fn key(&self, permit: &Permit<'_>, door: Option<Door>) -> Key {
+        let protocol = match door {
+            Some(Door::Locked(protocol) | Door::Paths(protocol)) => protocol,
+            Some(Door::Open) | None => Protocol::HTTP,
+        };
+        let principal = permit.principal().unwrap_or_default();
+        let mut holder = self.holder.borrow_mut();
+        if **holder != *principal {
+            *holder = principal.into();
+        }
+        Key {
+            address: self.connection.target.address,
+            protocol,
+            whose: Rc::clone(&self.whose),
+            holder: Rc::clone(&holder),
         }
     }
 

@@ -62,6 +62,13 @@ impl<S> Watched<S> {
         Self { stream, worker, connection, intake, frames, has_told: false, end }
     }
 
+    /// For what a connection has become after its last request.
+    pub(super) fn into_bytes(mut self) -> Self {
+        self.intake = None;
+        self.end = End::Plain;
+        self
+    }
+
     fn received(&self, count: usize) {
         let connection = &self.connection;
         connection.last_byte.set(self.worker.now());

@@ -5,6 +5,7 @@
 //! * [`exchange`] is one request: judge, rewrite, send, answer.
 //! * [`headers`] says what the application gets to see.
 //! * [`upstream`] and [`pool`] are the application's side.
+//! * [`upgrade`] says which tunnels are asked for and granted, [`websocket`] asks the application, [`tunnel`] is one.
 //! * [`stream`] passes on bytes.
 //! * [`wire`] judges HTTP/1.1 by its bytes, before the engine reads them.
 
@@ -18,7 +19,10 @@ mod problem;
 mod server;
 mod stream;
 mod told;
+mod tunnel;
+mod upgrade;
 mod upstream;
+mod websocket;
 pub mod wire;
 
 pub(crate) use self::pool::Pool;

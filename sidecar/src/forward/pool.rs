@@ -1,15 +1,20 @@
-//! Unused connections to the application, per worker.
+//! Connections to the application, per worker.
 //!
-//! Keyed by address *and caller*: what one caller left behind in a connection can never reach another. The
-//! last one returned is the first one taken, so that the others can age.
+//! Keyed by address *and caller*: what one caller left behind in a connection can never reach another. Of unused
+//! HTTP/1.1 connections the last one returned is the first one taken, so that the others can age. An HTTP/2
+//! connection stays here while it is used, for more requests of its caller.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::upstream::Upstream;
+use postern_config::policy::Protocol;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::upstream::http1::{Dedicated, Upstream};
+use super::upstream::http2::{Shared, Stream};
 use crate::worker::Worker;
 
 /// How long a connection may take to become usable after an answer has ended.
@@ -19,13 +24,28 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) address: SocketAddr,
-    /// Authority and identity.
-    pub(super) caller: Rc<str>,
+    /// What is spoken there.
+    pub(super) protocol: Protocol,
+    /// Whose certificate was shown, or without one where the call came from.
+    pub(super) whose: Rc<str>,
+    /// Whom credentials named: under one certificate, or none, many may come.
+    pub(super) holder: Rc<str>,
 }
 
-/// The unused connections of one worker.
+/// The connections of one worker.
 pub(crate) struct Pool {
-    unused: RefCell<HashMap<Key, Vec<Unused>>>,
+    places: RefCell<HashMap<Key, Rc<Place>>>,
+    keep: Duration,
+}
+
+/// The connections of one key.
+pub(super) struct Place {
+    unused: RefCell<Vec<Unused>>,
+    shared: RefCell<Vec<Rc<Shared>>>,
+    /// Held by whoever opens a connection that others will share.
+    opening: Mutex<()>,
+    /// Whether the last connection turned out not to be shared.
+    is_http1: Cell<bool>,
     keep: Duration,
 }
 
@@ -37,16 +57,46 @@ struct Unused {
 impl Pool {
     /// Empty; connections are kept for so long.
     pub(crate) fn new(keep: Duration) -> Self {
-        Self { unused: RefCell::default(), keep }
+        Self { places: RefCell::default(), keep }
     }
 
-    pub(super) fn take(&self, key: &Key) -> Option<Upstream> {
+    pub(super) fn place(&self, key: &Key) -> Rc<Place> {
+        let mut places = self.places.borrow_mut();
+        if let Some(place) = places.get(key) {
+            return Rc::clone(place);
+        }
+        let place = Rc::new(Place {
+            unused: RefCell::default(),
+            shared: RefCell::default(),
+            opening: Mutex::new(()),
+            is_http1: Cell::new(false),
+            keep: self.keep,
+        });
+        places.insert(key.clone(), Rc::clone(&place));
+        place
+    }
+
+    /// Closes what has been unused for too long.
+    pub(crate) fn evict(&self) {
+        self.places.borrow_mut().retain(|_, place| {
+            place.evict();
+            Rc::strong_count(place) > 1 || !place.is_empty()
+        });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.borrow().is_empty()
+    }
+}
+
+impl Place {
+    /// An unused HTTP/1.1 connection.
+    pub(super) fn take(&self) -> Option<Upstream> {
         let mut unused = self.unused.borrow_mut();
-        let list = unused.get_mut(key)?;
-        while let Some(entry) = list.pop() {
+        while let Some(entry) = unused.pop() {
             if entry.since.elapsed() >= self.keep {
                 // The others are older.
-                list.clear();
+                unused.clear();
             } else if entry.upstream.sender.is_ready() {
                 return Some(entry.upstream);
             }
@@ -54,45 +104,70 @@ impl Pool {
         None
     }
 
-    fn put(&self, key: Key, upstream: Upstream) {
-        let entry = Unused { upstream, since: Instant::now() };
-        self.unused.borrow_mut().entry(key).or_default().push(entry);
+    fn put(&self, upstream: Upstream) {
+        self.unused.borrow_mut().push(Unused { upstream, since: Instant::now() });
     }
 
-    /// Closes what has been unused for too long.
-    pub(crate) fn evict(&self) {
-        self.unused.borrow_mut().retain(|_, list| {
-            list.retain(|entry| entry.since.elapsed() < self.keep && !entry.upstream.sender.is_closed());
-            !list.is_empty()
-        });
+    /// Room on an HTTP/2 connection.
+    pub(super) fn stream(&self) -> Option<Stream> {
+        self.shared.borrow().iter().find(|shared| shared.has_room()).map(Stream::open)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.unused.borrow().is_empty()
+    pub(super) fn share(&self, shared: Rc<Shared>) {
+        self.is_http1.set(false);
+        self.shared.borrow_mut().push(shared);
+    }
+
+    /// Nothing can be shared here, so nobody needs to wait for another's connection.
+    pub(super) fn note_http1(&self) {
+        self.is_http1.set(true);
+    }
+
+    pub(super) fn speaks_http1_only(&self) -> bool {
+        self.is_http1.get()
+    }
+
+    /// Until nobody else opens a connection.
+    pub(super) async fn opening(&self) -> MutexGuard<'_, ()> {
+        self.opening.lock().await
+    }
+
+    fn evict(&self) {
+        self.unused
+            .borrow_mut()
+            .retain(|entry| entry.since.elapsed() < self.keep && !entry.upstream.sender.is_closed());
+        self.shared.borrow_mut().retain(|shared| !shared.is_stale(self.keep));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unused.borrow().is_empty() && self.shared.borrow().is_empty()
     }
 }
 
-/// A connection in use. Dropping it closes the connection.
-pub(super) struct Lease {
-    worker: Rc<Worker>,
-    key: Key,
-    upstream: Upstream,
+/// A connection, or a part of one, in use.
+pub(super) enum Lease {
+    /// The whole connection. Dropping it closes it.
+    Connection { worker: Rc<Worker>, key: Key, upstream: Upstream },
+    /// A connection for one request. Dropping it closes it.
+    Dedicated { _connection: Dedicated },
+    /// One stream among others.
+    Stream { _stream: Stream },
 }
 
 impl Lease {
     pub(super) fn new(worker: &Rc<Worker>, key: Key, upstream: Upstream) -> Self {
-        Self { worker: Rc::clone(worker), key, upstream }
+        Self::Connection { worker: Rc::clone(worker), key, upstream }
     }
 
     /// To be called once the answer has been read to its end.
     pub(super) fn give_back(self) {
-        let Self { worker, key, mut upstream } = self;
+        let Self::Connection { worker, key, mut upstream } = self else { return };
         if upstream.sender.is_ready() {
-            worker.pool.put(key, upstream);
+            worker.pool.place(&key).put(upstream);
         } else if !upstream.sender.is_closed() {
             tokio::task::spawn_local(async move {
                 if let Ok(Ok(())) = tokio::time::timeout(SETTLE, upstream.sender.ready()).await {
-                    worker.pool.put(key, upstream);
+                    worker.pool.place(&key).put(upstream);
                 }
             });
         }

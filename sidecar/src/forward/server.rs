@@ -2,6 +2,7 @@
 //!
 //! Another engine takes this file's place; what a request means is decided in [`super::exchange`].
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::exchange::{self, Session};
 use super::headers::Identity;
 use super::io::Watched;
-use super::pool::Key;
+use super::tunnel::Rewound;
 use super::wire::{Intake, Turns};
 use crate::authorize::{Code, Denial};
 use crate::connection::{Connection, Entry};
@@ -45,18 +46,26 @@ pub(crate) async fn serve<S>(
     let intake = (!is_http2).then(|| Intake::new(&worker.limits(), Rc::clone(&session.turns)));
     let session = Rc::new(session);
     let io = TokioIo::new(Watched::http(stream, worker, connection, intake));
+    let shared = Rc::clone(&session);
     let service = service_fn(move |request| {
-        let session = Rc::clone(&session);
+        let session = Rc::clone(&shared);
         async move { Ok::<_, Infallible>(exchange::answer(session, request).await) }
     });
     // A connection that breaks is the caller's affair; what we refused has been logged, what the engine refused
     // by itself has not (see [`super::framing`]).
     if is_http2 {
-        let serving = http2_builder(&worker.limits()).serve_connection(io, service);
+        let serving = pin!(http2_builder(&worker.limits()).serve_connection(io, service));
         drive(serving, &connection.signal, http2::Connection::graceful_shutdown).await;
     } else {
-        let serving = http1_builder(&worker.limits()).serve_connection(io, service);
-        drive(serving, &connection.signal, http1::Connection::graceful_shutdown).await;
+        let mut serving = http1_builder(&worker.limits()).serve_connection(io, service);
+        let finish = http1::Connection::graceful_shutdown;
+        let outcome = drive(Pin::new(&mut serving), &connection.signal, finish).await;
+        if let (Some(Ok(())), Some(tunnel)) = (outcome, session.tunnel.take()) {
+            // The engine has written the answer and leaves the rest to us.
+            let parts = serving.into_parts();
+            let caller = Rewound::new(parts.read_buf, parts.io.into_inner().into_bytes());
+            tunnel.serve(caller).await;
+        }
     }
 }
 
@@ -70,13 +79,14 @@ fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Genera
         || format!("\0{}", connection.peer.ip()),
         |caller| format!("{}\0{}", caller.authority, caller.identity),
     );
-    let pool_key = Key { address: connection.target.address, caller: whose.into() };
     Some(Session {
         worker: Rc::clone(worker),
         connection: Rc::clone(connection),
         identity,
-        pool_key,
+        whose: whose.into(),
+        holder: RefCell::new(Rc::from("")),
         turns: Rc::new(Turns::default()),
+        tunnel: Cell::default(),
     })
 }
 
@@ -102,6 +112,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
+        // WebSocket over HTTP/2 (RFC 8441).
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)
         .initial_connection_window_size(limits.connection_window)
         .initial_stream_window_size(limits.stream_window)
@@ -112,21 +124,25 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
     builder
 }
 
-async fn drive<C: Future>(serving: C, signal: &Signal, finish: fn(Pin<&mut C>)) {
-    let mut serving = pin!(serving);
+/// What came of it; `None` if it was stopped.
+async fn drive<C: Future>(
+    mut serving: Pin<&mut C>,
+    signal: &Signal,
+    finish: fn(Pin<&mut C>),
+) -> Option<C::Output> {
     let mut is_finishing = false;
     poll_fn(|context| {
         match signal.watch(context) {
-            Order::Stop => return Poll::Ready(()),
+            Order::Stop => return Poll::Ready(None),
             Order::Finish if !is_finishing => {
                 is_finishing = true;
                 finish(serving.as_mut());
             }
             Order::Finish | Order::Run => {}
         }
-        serving.as_mut().poll(context).map(|_| ())
+        serving.as_mut().poll(context).map(Some)
     })
-    .await;
+    .await
 }
 
 /// Streams of an HTTP/2 connection stay on their worker's thread.

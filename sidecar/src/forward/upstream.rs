@@ -1,37 +1,35 @@
 //! The application's side: dialling, sending, and the one retry.
+//!
+//! * [`transport`] is a connection's bytes, with TLS where the application speaks it.
+//! * [`http1`] carries one request at a time, [`http2`] many requests of one caller.
 
-use std::cell::Cell;
+mod answer;
+pub(super) mod duplex;
+pub(super) mod http1;
+pub(super) mod http2;
+mod patience;
+mod pump;
+mod transport;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
-use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::body::Body as _;
+use postern_config::policy::Protocol;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+pub(super) use self::answer::{BodyError, Received};
+pub(super) use self::patience::Patience;
+use self::transport::Transport;
 use super::body::Outbound;
-use super::pool::{Key, Lease};
+use super::exchange::Session;
+use super::pool::{Key, Lease, Place};
 use crate::authorize::{Code, Denial, Permit};
 use crate::limits::Limits;
 use crate::worker::Worker;
-
-/// Room for an answer's head.
-const HEAD_BYTES: usize = 256 << 10;
-/// Headers of an answer.
-const HEADERS: usize = 256;
-
-/// A connection to the application over which one request at a time is sent.
-pub(super) struct Upstream {
-    pub(super) sender: http1::SendRequest<Outbound>,
-    /// Bytes that came from the application.
-    received: Rc<Cell<u64>>,
-}
 
 /// A TCP connection to the application, for what the permit is for.
 ///
@@ -65,63 +63,157 @@ pub(crate) async fn dial(
     }
 }
 
-/// Sends one request. A connection that the application closed while it lay unused is replaced once, if the
-/// request may be sent again.
-pub(super) async fn send(
-    worker: &Rc<Worker>,
-    permit: &Permit<'_>,
-    key: &Key,
-    mut request: Request<Outbound>,
-) -> Result<(Response<Incoming>, Lease), Denial> {
-    let may_repeat = request.method().is_idempotent() && request.body().is_end_stream();
-    let mut pooled = worker.pool.take(key);
-    loop {
-        let is_reused = pooled.is_some();
-        let mut upstream = match pooled.take() {
-            Some(upstream) => upstream,
-            None => connect(permit, key.address, &worker.limits()).await?,
-        };
-        let again = (is_reused && may_repeat).then(|| repeat(&request));
-        let before = upstream.received.get();
-        let outcome = timeout(worker.limits().idle, upstream.sender.try_send_request(request)).await;
-        let Ok(outcome) = outcome else {
-            return Err(Denial::new(Code::ApplicationTimeout, "the application did not answer in time"));
-        };
-        let mut error = match outcome {
-            Ok(response) if response.status() == http::StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Denial::new(
-                    Code::ApplicationFailed,
-                    "the application switched protocols unasked",
-                ));
-            }
-            Ok(response) => return Ok((response, Lease::new(worker, key.clone(), upstream))),
-            Err(error) => error,
-        };
-        // A request that comes back was not sent at all.
-        request = match (error.take_message(), again) {
-            (Some(unsent), _) if is_reused => unsent,
-            (None, Some(again)) if upstream.received.get() == before => again,
-            _ => {
-                let reason = format!("the application broke off before its answer ({})", error.error());
-                return Err(Denial::new(Code::ApplicationFailed, reason));
-            }
-        };
+/// A way to the application on which a request can be sent.
+enum Way {
+    One(http1::Upstream),
+    Many(http2::Stream),
+}
+
+/// Why a request got no answer.
+struct Failure {
+    reason: String,
+    /// What came back; it was not sent at all.
+    unsent: Option<Request<Outbound>>,
+    /// Whether the application may have begun to act on it.
+    repeatable: Repeatable,
+}
+
+/// What a failed request may be sent again for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeatable {
+    /// Something of an answer was seen.
+    Never,
+    /// Nothing was seen: once more, if it does no harm (RFC 9110 section 9.2.2).
+    IfIdempotent,
+    /// The application says that it has not begun (RFC 9113 sections 6.8 and 8.7).
+    Always,
+}
+
+impl Failure {
+    fn into_denial(self) -> Denial {
+        Denial::new(Code::ApplicationFailed, self.reason)
     }
 }
 
-async fn connect(permit: &Permit<'_>, address: SocketAddr, limits: &Limits) -> Result<Upstream, Denial> {
-    let stream = dial(permit, address, limits).await?;
-    let received = Rc::new(Cell::new(0));
-    let stream = TokioIo::new(Counted { stream, received: Rc::clone(&received) });
-    let (sender, connection) =
-        http1::Builder::new().max_buf_size(HEAD_BYTES).max_headers(HEADERS).handshake(stream).await.map_err(
-            |error| {
-                Denial::new(Code::ApplicationFailed, format!("the application's connection failed ({error})"))
-            },
-        )?;
-    // Its errors come out of the request that they hit.
-    tokio::task::spawn_local(connection);
-    Ok(Upstream { sender, received })
+/// Sends one request. A connection that the application closed while it lay unused is replaced once, if the
+/// request may be sent again.
+///
+/// # Errors
+/// [`Code::ApplicationUnreachable`], [`Code::ApplicationTimeout`] or [`Code::ApplicationFailed`].
+pub(super) async fn send(
+    session: &Session,
+    permit: &Permit<'_>,
+    key: &Key,
+    patience: &Patience,
+    mut request: Request<Outbound>,
+) -> Result<(Response<Received>, Lease), Denial> {
+    let is_empty = request.body().is_end_stream();
+    let is_idempotent = request.method().is_idempotent();
+    let (mut way, mut is_reused) = acquire(&session.worker, permit, key).await?;
+    let mut is_first = true;
+    loop {
+        let may_come_back = matches!(way, Way::Many(_)) || (is_reused && is_idempotent);
+        let again = (is_first && is_empty && may_come_back).then(|| repeat(&request));
+        let exchange = async {
+            match way {
+                Way::One(upstream) => http1::send(upstream, &session.worker, key, request).await,
+                Way::Many(stream) => http2::send(stream, request).await,
+            }
+        };
+        let Some(outcome) = patience.wait(exchange).await else {
+            return Err(Denial::new(Code::ApplicationTimeout, "the application did not answer in time"));
+        };
+        let mut failure = match outcome {
+            Ok(answered) => return Ok(answered),
+            Err(failure) => failure,
+        };
+        let may_repeat = match failure.repeatable {
+            Repeatable::Never => false,
+            Repeatable::IfIdempotent => is_reused && is_idempotent,
+            Repeatable::Always => true,
+        };
+        request = match (failure.unsent.take(), again) {
+            (Some(unsent), _) if is_reused => unsent,
+            (None, Some(again)) if may_repeat => again,
+            _ => return Err(failure.into_denial()),
+        };
+        is_first = false;
+        is_reused = false;
+        way = connect(&session.worker, permit, key).await?;
+    }
+}
+
+/// A way that is open already, or a new one.
+async fn acquire(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key) -> Result<(Way, bool), Denial> {
+    let place = worker.pool.place(key);
+    if let Some(way) = find(&place) {
+        return Ok((way, true));
+    }
+    if key.protocol == Protocol::HTTP || place.speaks_http1_only() {
+        return Ok((connect(worker, permit, key).await?, false));
+    }
+    // One connection carries many requests: those that come at the same time wait for it.
+    let _turn = place.opening().await;
+    match find(&place) {
+        Some(way) => Ok((way, true)),
+        None => Ok((connect(worker, permit, key).await?, false)),
+    }
+}
+
+fn find(place: &Place) -> Option<Way> {
+    place.stream().map(Way::Many).or_else(|| place.take().map(Way::One))
+}
+
+async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key) -> Result<Way, Denial> {
+    let limits = &worker.limits();
+    let stream = dial(permit, key.address, limits).await?;
+    let transport = match key.protocol {
+        Protocol::HTTPS => Transport::tls(stream, key.address, &[b"h2", b"http/1.1"], limits).await?,
+        _ => Transport::Plain(stream),
+    };
+    let place = worker.pool.place(key);
+    if key.protocol == Protocol::H2C || transport.is_http2() {
+        let shared = http2::connect(transport, limits).await?;
+        let stream = http2::Stream::open(&shared);
+        place.share(shared);
+        Ok(Way::Many(stream))
+    } else {
+        place.note_http1();
+        Ok(Way::One(http1::connect(transport).await?))
+    }
+}
+
+/// A connection of its own, for a protocol that will take it over.
+///
+/// # Errors
+/// As [`send`].
+pub(super) async fn dedicated(
+    worker: &Rc<Worker>,
+    permit: &Permit<'_>,
+    key: &Key,
+) -> Result<http1::Dedicated, Denial> {
+    let stream = dial(permit, key.address, &worker.limits()).await?;
+    let transport = match key.protocol {
+        // Over HTTP/1.1 every server that knows WebSocket knows it.
+        Protocol::HTTPS => Transport::tls(stream, key.address, &[b"http/1.1"], &worker.limits()).await?,
+        _ => Transport::Plain(stream),
+    };
+    http1::dedicated(transport).await
+}
+
+/// A stream for a protocol that will take it over.
+///
+/// # Errors
+/// As [`send`].
+pub(super) async fn stream(
+    worker: &Rc<Worker>,
+    permit: &Permit<'_>,
+    key: &Key,
+) -> Result<http2::Stream, Denial> {
+    match acquire(worker, permit, key).await?.0 {
+        Way::Many(stream) => Ok(stream),
+        Way::One(_) => Err(Denial::new(Code::ApplicationFailed, "the application does not speak HTTP/2")),
+    }
 }
 
 fn repeat(request: &Request<Outbound>) -> Request<Outbound> {
@@ -130,54 +222,4 @@ fn repeat(request: &Request<Outbound>) -> Request<Outbound> {
     *again.uri_mut() = request.uri().clone();
     *again.headers_mut() = request.headers().clone();
     again
-}
-
-/// Counts what is read, to know whether a byte of an answer was seen.
-struct Counted {
-    stream: TcpStream,
-    received: Rc<Cell<u64>>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let count = buffer.filled().len() - before;
-        self.received.set(self.received.get() + count as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

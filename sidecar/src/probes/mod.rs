@@ -10,7 +10,6 @@ pub mod record;
 mod route;
 mod server;
 mod target;
-mod unverified;
 
 use std::io;
 use std::net::SocketAddr;
@@ -106,7 +105,7 @@ impl Prober {
     /// # Errors
     /// If the crypto provider offers no version of TLS.
     pub fn new(record: PodRecord, own: Arc<OwnAddresses>) -> Result<Self, rustls::Error> {
-        Ok(Self { record, own, tls: unverified::connector()? })
+        Ok(Self { record, own, tls: crate::unverified::connector()? })
     }
 
     /// The record it was made with.

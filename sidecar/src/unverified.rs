@@ -1,7 +1,7 @@
-//! TLS as the kubelet does it for `scheme: HTTPS` probes: any certificate will do.
+//! TLS to the application as the kubelet does it for `scheme: HTTPS` probes: any certificate will do.
 //!
-//! A probe asks whether the application answers, inside its own pod; it sends no secret and believes nothing
-//! but the status. Used for probes alone.
+//! It is dialled inside its own pod, at an address that is the pod's own, so nobody else can answer there; and
+//! its certificate is mostly of its own making. Used for probes, and for applications that speak HTTPS.
 
 use std::sync::Arc;
 
@@ -10,16 +10,26 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
-/// A connector that takes any certificate.
-pub(super) fn connector() -> Result<TlsConnector, Error> {
+/// A configuration that takes any certificate, TLS 1.2 or 1.3.
+///
+/// # Errors
+/// If the provider knows neither version.
+pub(crate) fn config() -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(schemes)))
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+        .with_no_client_auth())
+}
+
+/// A connector that takes any certificate.
+///
+/// # Errors
+/// As [`config`].
+pub(crate) fn connector() -> Result<TlsConnector, Error> {
+    Ok(TlsConnector::from(Arc::new(config()?)))
 }
 
 /// With the signature schemes to offer.

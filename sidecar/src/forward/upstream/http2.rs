@@ -1,0 +1,270 @@
+//! HTTP/2 to the application: many requests of one caller over one connection.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, Parts, Scheme};
+use http::{Request, Response, Uri, Version};
+use hyper::body::{Body as _, Frame};
+use tokio::time::timeout;
+
+use super::pump::Pump;
+use super::transport::Transport;
+use super::{Failure, Received, Repeatable};
+use crate::authorize::{Code, Denial};
+use crate::forward::body::Outbound;
+use crate::forward::pool::Lease;
+use crate::limits::Limits;
+
+/// Room for an answer's head.
+const HEAD_BYTES: u32 = 256 << 10;
+/// What an application may send of one answer before the caller has taken it.
+const STREAM_WINDOW: u32 = 256 << 10;
+
+/// A connection that requests share.
+pub(in crate::forward) struct Shared {
+    sender: client::SendRequest<Bytes>,
+    scheme: Scheme,
+    /// Requests in progress.
+    streams: Cell<usize>,
+    cap: usize,
+    /// When the last of them ended.
+    unused_since: Cell<Instant>,
+    /// Whether the connection has ended.
+    ended: Rc<Cell<bool>>,
+}
+
+impl Shared {
+    /// Whether one more request can be sent over it now.
+    pub(in crate::forward) fn has_room(&self) -> bool {
+        !self.ended.get() && self.streams.get() < self.cap.min(self.sender.current_max_send_streams())
+    }
+
+    /// Whether it has been without a request for so long, or is of no use any more.
+    pub(in crate::forward) fn is_stale(&self, keep: Duration) -> bool {
+        self.streams.get() == 0 && (self.ended.get() || self.unused_since.get().elapsed() >= keep)
+    }
+
+    /// No further request.
+    fn retire(&self) {
+        self.ended.set(true);
+    }
+}
+
+/// A place for one request on a connection.
+pub(in crate::forward) struct Stream(Rc<Shared>);
+
+impl Stream {
+    pub(in crate::forward) fn open(shared: &Rc<Shared>) -> Self {
+        shared.streams.set(shared.streams.get() + 1);
+        Self(Rc::clone(shared))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let left = self.0.streams.get().saturating_sub(1);
+        self.0.streams.set(left);
+        if left == 0 {
+            self.0.unused_since.set(Instant::now());
+        }
+    }
+}
+
+/// Speaks HTTP/2 with prior knowledge, or after ALPN.
+pub(super) async fn connect(transport: Transport, limits: &Limits) -> Result<Rc<Shared>, Denial> {
+    let failed = |error: h2::Error| {
+        let reason = format!("the application does not speak HTTP/2 ({error})");
+        Denial::new(Code::ApplicationFailed, reason)
+    };
+    // The connection's window holds what all streams may have in it, so that a caller who is slow with one answer
+    // does not hold up the others.
+    let window = STREAM_WINDOW.saturating_mul(limits.streams).min(i32::MAX.cast_unsigned());
+    let scheme = if transport.is_tls() { Scheme::HTTPS } else { Scheme::HTTP };
+    let (sender, mut connection) = client::Builder::new()
+        .enable_push(false)
+        .max_header_list_size(HEAD_BYTES)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(window)
+        .handshake(transport)
+        .await
+        .map_err(failed)?;
+    let mut pings = connection.ping_pong();
+    let ended = Rc::new(Cell::new(false));
+    let ending = Rc::clone(&ended);
+    let (broken, mut breaks) = tokio::sync::oneshot::channel();
+    tokio::task::spawn_local(async move {
+        // Its errors come out of the requests that they hit, too.
+        let outcome = connection.await;
+        ending.set(true);
+        let _ = broken.send(outcome);
+    });
+    // Its settings come before its first answer: how many streams there may be, and whether CONNECT may be extended.
+    // What is no HTTP/2 server fails here, with a reason, and not at the first request.
+    if let Some(pings) = &mut pings {
+        let settled = async {
+            tokio::select! {
+                biased;
+                outcome = &mut breaks => Err(outcome.ok().and_then(Result::err)),
+                pong = pings.ping(h2::Ping::opaque()) => pong.map(|_| ()).map_err(Some),
+            }
+        };
+        match timeout(limits.connect, settled).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Some(error))) => return Err(failed(error)),
+            Ok(Err(None)) => {
+                let reason = "the application closed the connection before it had answered in HTTP/2";
+                return Err(Denial::new(Code::ApplicationFailed, reason));
+            }
+            Err(_) => {
+                let reason =
+                    "the application did not answer in HTTP/2 in time; does it speak it without being asked?";
+                return Err(Denial::new(Code::ApplicationTimeout, reason));
+            }
+        }
+    }
+    let cap = usize::try_from(limits.streams).unwrap_or(usize::MAX);
+    let unused_since = Cell::new(Instant::now());
+    Ok(Rc::new(Shared { sender, scheme, streams: Cell::new(0), cap, unused_since, ended }))
+}
+
+/// Sends a request, and waits for the head of its answer.
+pub(super) async fn send(
+    stream: Stream,
+    mut request: Request<Outbound>,
+) -> Result<(Response<Received>, Lease), Failure> {
+    if let Err(reason) = address(&mut request, stream.0.scheme.clone()) {
+        return Err(Failure { reason, unsent: None, repeatable: Repeatable::Never });
+    }
+    let mut sender = match stream.0.sender.clone().ready().await {
+        Ok(sender) => sender,
+        Err(error) => return Err(failure(&stream, &error, Some(request))),
+    };
+    let (parts, body) = request.into_parts();
+    let ends = body.is_end_stream();
+    let (response, pump) = match sender.send_request(Request::from_parts(parts, ()), ends) {
+        Ok((response, _)) if ends => (response, None),
+        Ok((response, sending)) => (response, Some(Pump::start(body, sending))),
+        Err(error) => return Err(failure(&stream, &error, None)),
+    };
+    match response.await {
+        Ok(response) => {
+            let response = response.map(|stream| Received::Http2(Body { stream, is_data_over: false, pump }));
+            Ok((response, Lease::Stream { _stream: stream }))
+        }
+        Err(error) => Err(failure(&stream, &error, None)),
+    }
+}
+
+/// Sends an extended CONNECT (RFC 8441), and waits for the head of its answer.
+pub(in crate::forward) async fn tunnel(
+    stream: &Stream,
+    mut request: Request<Outbound>,
+) -> Result<(Response<RecvStream>, SendStream<Bytes>), Denial> {
+    let failed = |error: h2::Error| failure(stream, &error, None).into_denial();
+    if !stream.0.sender.is_extended_connect_protocol_enabled() {
+        return Err(Denial::new(
+            Code::UpgradeRefused,
+            "the application speaks HTTP/2 and does not take WebSocket over it (RFC 8441)",
+        ));
+    }
+    address(&mut request, stream.0.scheme.clone())
+        .map_err(|reason| Denial::new(Code::ApplicationFailed, reason))?;
+    let mut sender = stream.0.sender.clone().ready().await.map_err(failed)?;
+    let (parts, _) = request.into_parts();
+    let (response, sending) = sender.send_request(Request::from_parts(parts, ()), false).map_err(failed)?;
+    Ok((response.await.map_err(failed)?, sending))
+}
+
+fn failure(stream: &Stream, error: &h2::Error, unsent: Option<Request<Outbound>>) -> Failure {
+    let is_refused = error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    if !error.is_reset() {
+        stream.0.retire();
+    }
+    Failure {
+        reason: format!("the application broke off before its answer ({error})"),
+        unsent,
+        // The engine ends a stream with the peer's GOAWAY only if its number is above the last that the peer will
+        // look at.
+        repeatable: if is_refused || (error.is_remote() && error.is_go_away()) {
+            Repeatable::Always
+        } else if error.is_reset() {
+            Repeatable::Never
+        } else {
+            Repeatable::IfIdempotent
+        },
+    }
+}
+
+/// From a request with a target in origin form and a Host to one as HTTP/2 has it (RFC 9113 section 8.3.1).
+fn address(request: &mut Request<Outbound>, scheme: Scheme) -> Result<(), String> {
+    let host = request.headers_mut().remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    // They frame and name things in HTTP/1.1 only.
+    for name in [TRANSFER_ENCODING, CONNECTION, UPGRADE] {
+        request.headers_mut().remove(name);
+    }
+    let mut parts = Parts::default();
+    parts.scheme = Some(scheme);
+    parts.authority = authority;
+    parts.path_and_query = request.uri().path_and_query().cloned();
+    *request.uri_mut() =
+        Uri::from_parts(parts).map_err(|error| format!("the target cannot be written ({error})"))?;
+    *request.version_mut() = Version::HTTP_2;
+    Ok(())
+}
+
+/// An answer's body.
+pub(in crate::forward) struct Body {
+    stream: RecvStream,
+    is_data_over: bool,
+    /// What is still being sent of the request; it is given up with the answer, but for one that is complete.
+    pump: Option<Pump>,
+}
+
+impl Body {
+    /// Of a request that is sent already.
+    pub(in crate::forward) fn new(stream: RecvStream) -> Self {
+        Self { stream, is_data_over: false, pump: None }
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if !self.is_data_over {
+            match ready!(self.stream.poll_data(context)) {
+                Some(Ok(data)) => {
+                    // It is asked for only when there is room for it.
+                    let released = self.stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(released.map(|()| Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.is_data_over = true,
+            }
+        }
+        let trailers = ready!(self.stream.poll_trailers(context));
+        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)).transpose())
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // An application may have said all and still listen.
+        if let Some(pump) = self.pump.take()
+            && self.stream.is_end_stream()
+        {
+            pump.go_on();
+        }
+    }
+}

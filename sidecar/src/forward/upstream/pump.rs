@@ -1,0 +1,97 @@
+//! A request's body on its way into an HTTP/2 stream, as fast as the application takes it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use hyper::body::Body as _;
+use tokio::task::AbortHandle;
+
+use crate::forward::body::Outbound;
+
+/// A body that is being sent. Dropping it gives it up: with the answer dropped too, the stream is reset.
+pub(super) struct Pump(Option<AbortHandle>);
+
+impl Pump {
+    pub(super) fn start(body: Outbound, stream: SendStream<Bytes>) -> Self {
+        Self(Some(tokio::task::spawn_local(run(body, stream)).abort_handle()))
+    }
+
+    /// The rest is sent although nobody watches.
+    pub(super) fn go_on(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            handle.abort();
+        }
+    }
+}
+
+async fn run(mut body: Outbound, mut stream: SendStream<Bytes>) {
+    loop {
+        let frame = poll_fn(|context| {
+            // The application wants no more of it.
+            if stream.poll_reset(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            Pin::new(&mut body).poll_frame(context).map(Some)
+        });
+        match frame.await {
+            None => return,
+            Some(None) => {
+                // The end, without trailers. If it can't be sent the stream is gone, and the answer tells.
+                let _ = stream.send_data(Bytes::new(), true);
+                return;
+            }
+            Some(Some(Err(error))) => return stream.send_reset(reason(&error)),
+            Some(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => {
+                    let ends = body.is_end_stream();
+                    if !send(&mut stream, data, ends).await || ends {
+                        return;
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        let _ = stream.send_trailers(trailers);
+                    }
+                    return;
+                }
+            },
+        }
+    }
+}
+
+/// Sends all of it, waiting for room. False if the stream has ended.
+async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> bool {
+    if data.is_empty() {
+        return !ends || stream.send_data(data, true).is_ok();
+    }
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let Some(Ok(room)) = poll_fn(|context| stream.poll_capacity(context)).await else { return false };
+        let part = data.split_to(room.min(data.len()));
+        if !part.is_empty() && stream.send_data(part, ends && data.is_empty()).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Why the caller broke off, for the application: its own code, if it gave one.
+fn reason(error: &hyper::Error) -> Reason {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.reason().unwrap_or(Reason::CANCEL);
+        }
+        source = error.source();
+    }
+    Reason::CANCEL
+}
