@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use postern_config::policy::Enforcement;
+use rustls::crypto::SupportedKxGroup;
 use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -222,7 +223,7 @@ where
             return Ok(());
         }
     };
-    let group = stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
+    let group = stream.get_ref().1.negotiated_key_exchange_group().map(SupportedKxGroup::name);
     worker.metrics.handshake(Handshake::Accepted, group);
 
     let is_http = generation.gate.policy.locked(target.port).is_some_and(|it| it.protocol.is_http());

@@ -82,7 +82,7 @@ pub fn server_config(
         let provider = Arc::clone(provider);
         // Whoever may show anything need not be told whose certificates are of use.
         let hints = if wanted == ClientCertificate::Recorded { Vec::new() } else { admission.hints() };
-        builder.with_client_cert_verifier(Arc::new(Verifier { provider, hints, admission, wanted }))
+        builder.with_client_cert_verifier(Arc::new(Verifier { provider, admission, hints, wanted }))
     };
     let mut config = builder.with_cert_resolver(certificate);
     config.session_storage = Arc::new(NoServerSessionStorage {});

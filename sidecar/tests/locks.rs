@@ -4,10 +4,12 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::too_many_lines,
     missing_docs,
     unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
+    reason = "a test fails by panicking, and has no callers; a table is as long as it is"
 )]
+#![allow(clippy::needless_pass_by_value, reason = "JSON is made where it is used")]
 
 mod support;
 
@@ -60,7 +62,8 @@ impl Gate {
         let (pki, partner) = (Pki::new(), Authority::new("partner"));
         let application = Application::http().await;
         let policy = Self::policy(&partner, &ports, &callers, more);
-        let numbers: Vec<u16> = ports.iter().map(|port| port["port"].as_u64().unwrap() as u16).collect();
+        let number = |port: &Value| u16::try_from(port["port"].as_u64().unwrap()).unwrap();
+        let numbers: Vec<u16> = ports.iter().map(number).collect();
         let ways: Vec<_> = numbers.iter().map(|port| (*port, application.address)).collect();
         let sidecar = Sidecar::start_with(&pki, &ways, &policy, &["--access-log"]).await;
         Self { pki, partner, application, sidecar, ports: numbers }
@@ -81,10 +84,6 @@ impl Gate {
         policy.to_string()
     }
 
-    fn ways(&self) -> Vec<(u16, SocketAddr)> {
-        self.ports.iter().map(|port| (*port, self.application.address)).collect()
-    }
-
     fn address(&self, port: u16) -> SocketAddr {
         self.sidecar.address(self.ports.iter().position(|other| *other == port).unwrap())
     }
@@ -100,8 +99,8 @@ impl Gate {
 }
 
 fn head(path: &str, headers: &[(&str, String)]) -> String {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("GET {path} HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n{lines}\r\n")
+    let lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("GET {path} HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n{}\r\n", lines.concat())
 }
 
 /// Status and code of a refusal, or what the application has seen.

@@ -81,11 +81,9 @@ pub(super) const fn admits(
     credentials: Option<bool>,
 ) -> bool {
     match (mode, credentials, certificate) {
-        (_, None, Relation::Own) => true,
-        (_, None | Some(false), _) => false,
-        (Mode::Default, Some(true), _) | (_, Some(true), Relation::Own) => true,
+        (_, None | Some(true), Relation::Own) | (Mode::Default, Some(true), _) => true,
         (_, Some(true), Relation::Tenants) => !has_own,
-        (_, Some(true), Relation::NotShown | Relation::Foreign) => false,
+        (_, None | Some(false), _) | (_, Some(true), Relation::NotShown | Relation::Foreign) => false,
     }
 }
 

@@ -1,6 +1,10 @@
 //! May this caller do this? A pure function of the policy and the request: no I/O, no clock.
 //!
 //! Success yields a [`Permit`], which nothing else can make and without which nothing is forwarded.
+//!
+//! * [`compile`] makes a [`policy`] of what is written, [`door`] is what stands before one port.
+//! * [`locks`] says for which callers a door opens, their routes what they may ask for.
+//! * A [`Ground`] is what a permit rests on, to be judged anew when the policy changes.
 
 pub mod compile;
 pub mod denial;

@@ -18,12 +18,15 @@ pub type Fingerprint = [u8; 32];
 #[derive(Debug, Default)]
 pub struct Policy {
     pub(super) doors: BTreeMap<u16, PortDoor>,
-    /// By identity: authority, and the keys that are pinned.
-    pub(super) pins: HashMap<Box<str>, Vec<(Box<str>, Vec<KeyHash>)>>,
+    /// By identity.
+    pub(super) pins: HashMap<Box<str>, Vec<Pins>>,
     pub(super) revoked: HashSet<Fingerprint>,
     /// Of the table of last uses.
     pub(super) ids: Vec<Box<str>>,
 }
+
+/// An authority, and the keys that are pinned for an identity of its.
+pub(super) type Pins = (Box<str>, Vec<KeyHash>);
 
 #[derive(Debug)]
 pub(super) enum PortDoor {
@@ -44,9 +47,9 @@ impl PortDoor {
     /// bytes. Whether it can be told.
     pub(super) fn tighten(&mut self, other: Self) -> bool {
         match (&mut *self, other) {
-            (Self::Locked(_) | Self::Paths(_), Self::Open)
-            | (Self::Locked(_), Self::Paths(_))
-            | (Self::Open, Self::Open) => true,
+            (Self::Locked(_), Self::Open | Self::Paths(_)) | (Self::Paths(_) | Self::Open, Self::Open) => {
+                true
+            }
             (Self::Paths(one), Self::Paths(other)) => *one == other,
             (Self::Open | Self::Paths(_), other) => {
                 *self = other;

@@ -84,16 +84,13 @@ fn forwarded(caller: &Caller, by: Option<&str>) -> Option<HeaderValue> {
     }
     element.push_str("Hash=");
     element.push_str(&hex::encode(caller.fingerprint));
-    match caller.facts.only_uri() {
-        Some(uri) => {
-            element.push_str(";URI=");
-            push_quoted(&mut element, uri);
-        }
-        None => {
-            element.push_str(";Subject=\"");
-            push_escaped(&mut element, &caller.identity);
-            element.push('"');
-        }
+    if let Some(uri) = caller.facts.only_uri() {
+        element.push_str(";URI=");
+        push_quoted(&mut element, uri);
+    } else {
+        element.push_str(";Subject=\"");
+        push_escaped(&mut element, &caller.identity);
+        element.push('"');
     }
     HeaderValue::try_from(element).ok()
 }
