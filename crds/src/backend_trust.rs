@@ -108,7 +108,7 @@ pub struct BackendTrustSpec {
     pub revoked_certificates: Vec<String>,
     /// How calls come to the sidecar. `Redirect`: the pod's network is closed and everything led to the sidecar, by an
     /// init container with the capability `NET_ADMIN`. `Listener`, for namespaces under the Pod Security standard
-    /// *baseline* or *restricted*: the sidecar takes over the ports that the pod names, a NetworkPolicy closes the
+    /// *baseline* or *restricted*: the sidecar takes over the ports that the pod names, a network policy closes the
     /// others, and the application must listen on 127.0.0.1 alone. Absent: `Redirect`. Changing it replaces the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Interception>")]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use postern_config::layout;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A pod has more named ports than the sidecar has for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +67,8 @@ pub fn moved(
             moved.push(port.clone());
             continue;
         };
-        let mut unnamed = json!({"containerPort": own});
-        if let Some(protocol) = port.get("protocol") {
-            unnamed["protocol"] = protocol.clone();
-        }
+        let mut unnamed = Map::from_iter([("containerPort".to_owned(), json!(own))]);
+        unnamed.extend(port.get("protocol").map(|protocol| ("protocol".to_owned(), protocol.clone())));
         if !names.contains_key(&name) {
             let index = u16::try_from(names.len()).map_err(|_| TooMany)?;
             if index >= layout::LISTENER_PORTS {
@@ -79,11 +77,11 @@ pub fn moved(
             let listener = layout::LISTENER_PORT + index;
             names.insert(name, own);
             listeners.insert(listener, own);
-            let mut taken = port.clone();
-            taken["containerPort"] = json!(listener);
-            moved.push(taken);
+            let mut taken = port.as_object().cloned().unwrap_or_default();
+            taken.insert("containerPort".to_owned(), json!(listener));
+            moved.push(Value::Object(taken));
         }
-        moved.push(unnamed);
+        moved.push(Value::Object(unnamed));
     }
     Ok(moved)
 }

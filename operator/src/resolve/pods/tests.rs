@@ -82,6 +82,7 @@ fn kind(state: &PodState) -> &'static str {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one table
 fn a_pod_is_judged_by_its_structure_and_its_own_word() {
     let bare = || Injection::No("it has no sidecar".to_owned());
     for (case, pod, expected) in [
