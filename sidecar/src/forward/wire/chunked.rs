@@ -247,6 +247,7 @@ mod tests {
             ("1 2\r\na", 2, Code::InvalidFraming),
             ("1\na", 1, Code::InvalidFraming),
             ("1\r\r\na", 2, Code::InvalidFraming),
+            ("0\rx\r\n", 2, Code::InvalidFraming),
             ("1;a\nb\r\na", 3, Code::InvalidFraming),
             ("1;a\rb\r\na", 4, Code::InvalidFraming),
             ("1;a\0\r\na", 3, Code::InvalidFraming),

@@ -87,6 +87,8 @@ fn a_head_without_an_end_is_refused_at_its_limit() {
     // One byte less is a head.
     let head = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200 - 23));
     assert_eq!((head.len(), passed(&head).1), (200, None));
+    let head = head.replace("y\r", "yy\r");
+    assert_eq!((head.len(), passed(&head).1), (201, Some((1, true, Code::HeadTooLarge))));
 }
 
 #[test]
