@@ -155,7 +155,7 @@ async fn a_refusal_comes_after_the_answers_to_what_came_before() {
     }
     let got = house.application.got().concat();
     assert_eq!((got.matches("GET /1").count(), got.matches("POST /2").count()), (3, 3));
-    assert!(!got.contains("/3") && !got.contains("/4"), "{got}");
+    assert!(!got.contains("GET /3") && !got.contains("GET /4"), "{got}");
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 //! the engine understood it. HTTP/2 is judged here first. What its engine refuses by itself it answers by resetting
 //! the stream: a length that is no number or not the body's, a header of the connection, an upper-case name, a
 //! pseudo-header that is missing, doubled or late, a control character in a value. A fragment in `:path` it cuts off:
-//! neither the policy nor the application gets to see it.
+//! neither the policy nor the application gets to see it. A head of more than twice the limit it answers with a bare
+//! 431 or the end of the connection. Resets and such ends are logged and counted from the frames that it writes
+//! ([`super::wire`]).
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Uri, Version};
