@@ -106,7 +106,7 @@ async fn a_body_of_the_smallest_chunks_passes_in_little_memory() {
     assert!(peak < 64 << 10, "{peak} KiB");
 }
 
-/// A connection from an address of its own that sends the beginning of a ClientHello and then nothing.
+/// A connection from an address of its own that sends the beginning of a `ClientHello` and then nothing.
 async fn half_a_handshake(pod: &GuardedPod, last: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 1, last], 0).into()).unwrap();

@@ -94,7 +94,7 @@ async fn the_path_that_is_judged_is_the_path_that_is_forwarded() {
                     assert!(got.starts_with(&format!("GET {expected} HTTP/1.1\r\n")), "{target}: {got}");
                 }
                 Err((status, code)) => {
-                    assert_eq!(two.refused(1).await, (status, code.to_owned()), "{target}")
+                    assert_eq!(two.refused(1).await, (status, code.to_owned()), "{target}");
                 }
             }
         }

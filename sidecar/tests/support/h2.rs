@@ -33,7 +33,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The error of RST_STREAM and GOAWAY (RFC 9113 section 7).
+    /// The error of `RST_STREAM` and GOAWAY (RFC 9113 section 7).
     pub fn error(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
@@ -127,7 +127,7 @@ impl H2 {
                     return Some(frame);
                 }
             }
-            let mut chunk = [0; 16 << 10];
+            let mut chunk = [0; 4096];
             let read = timeout(LIMIT, self.stream.read(&mut chunk)).await.expect("another frame or the end");
             match read {
                 Ok(count @ 1..) => self.rest.extend_from_slice(&chunk[..count]),

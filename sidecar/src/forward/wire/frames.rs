@@ -78,7 +78,7 @@ impl Frames {
     fn refusal(&self) -> Option<Refusal> {
         let code = |at: usize| {
             let bytes = self.begun.get(at..at + 4)?.first_chunk()?;
-            Some(ErrorCode(u32::from_be_bytes(*bytes))).filter(ErrorCode::is_the_callers)
+            Some(ErrorCode(u32::from_be_bytes(*bytes))).filter(|code| code.is_the_callers())
         };
         match self.interest() {
             wanted if wanted > self.length() => None,
@@ -91,7 +91,7 @@ impl Frames {
 
 impl ErrorCode {
     /// Whether it blames the caller. The others end what was no longer wanted, or broke at the application.
-    fn is_the_callers(&self) -> bool {
+    fn is_the_callers(self) -> bool {
         self.name().is_some()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Stricter than the engine: no head that passes here is refused or settled by it.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use super::Bounds;
 use crate::authorize::host::Host;
@@ -85,9 +85,8 @@ fn request_line(line: &[u8], bounds: &Bounds) -> Result<bool, Denial> {
     if method.is_empty() || method.len() > LONGEST_METHOD || !every(method, is_token) {
         return Err(malformed("the method is no token of at most 32 characters"));
     }
-    let (target, version) = match memchr::memrchr(b' ', rest).map(|at| rest.split_at(at)) {
-        Some((target, [_, version @ ..])) => (target, version),
-        _ => return Err(malformed("the request line names no version")),
+    let Some((target, [_, version @ ..])) = memrchr(b' ', rest).map(|at| rest.split_at(at)) else {
+        return Err(malformed("the request line names no version"));
     };
     let is_http11 = match version {
         b"HTTP/1.1" => true,

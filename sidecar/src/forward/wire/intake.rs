@@ -100,12 +100,11 @@ impl Intake {
         }
         let scan = self.scanner.scan(come);
         let rest = come.get(scan.passed..).unwrap_or_default();
-        let denial = match scan.fault {
-            Some(fault) => self.refuse(fault, request_line(rest)),
-            None => {
-                self.held.extend_from_slice(rest);
-                None
-            }
+        let denial = if let Some(fault) = scan.fault {
+            self.refuse(fault, request_line(rest))
+        } else {
+            self.held.extend_from_slice(rest);
+            None
         };
         buffer.set_filled(before + scan.passed);
         Ok(denial)

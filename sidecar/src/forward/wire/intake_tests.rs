@@ -45,7 +45,7 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 fn what_is_proper_passes_unchanged_in_whole_heads() {
     let post = "POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc";
     let all = [GET, post, GET].concat();
-    for room in 1..all.len() + 1 {
+    for room in 1..=all.len() {
         let mut caller = Caller::new();
         assert_eq!(caller.send(all.as_bytes(), room).unwrap(), (all.clone(), None), "{room}");
         assert!(caller.intake.held.capacity() == 0, "an idle connection holds no buffer");
