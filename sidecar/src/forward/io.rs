@@ -62,9 +62,9 @@ impl<S> Watched<S> {
         Self { stream, worker, connection, intake, frames, has_told: false, end }
     }
 
-    /// For what a connection has become after its last request.
+    /// For what a connection has become after its last request. The intake stays: it may hold the first bytes, and
+    /// looks at none any more.
     pub(super) fn into_bytes(mut self) -> Self {
-        self.intake = None;
         self.end = End::Plain;
         self
     }

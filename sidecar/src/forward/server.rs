@@ -51,8 +51,7 @@ pub(crate) async fn serve<S>(
         let session = Rc::clone(&shared);
         async move { Ok::<_, Infallible>(exchange::answer(session, request).await) }
     });
-    // A connection that breaks is the caller's affair; what we refused has been logged, what the engine refused
-    // by itself has not (see [`super::framing`]).
+    // A connection that breaks is the caller's affair; what was refused has been logged.
     if is_http2 {
         let serving = pin!(http2_builder(&worker.limits()).serve_connection(io, service));
         drive(serving, &connection.signal, http2::Connection::graceful_shutdown).await;
