@@ -41,11 +41,13 @@ lint: prerequisites ## rustfmt and clippy, without a warning
 generate: ## write the CRDs, the reference pages and the chart's copies from the Rust types
 	cargo run --locked --quiet -p postern-crds --bin crdgen
 	cargo run --locked --quiet -p postern-sidecar -- explain >docs/denials.md
+	cargo run --locked --quiet -p postern-sidecar -- describe >docs/standalone.md
 
 .PHONY: check-generated
 check-generated: prerequisites ## fail if `make generate` would change a file
 	cargo run --locked --quiet -p postern-crds --bin crdgen -- --check
 	cargo run --locked --quiet -p postern-sidecar -- explain | diff -u docs/denials.md -
+	cargo run --locked --quiet -p postern-sidecar -- describe | diff -u docs/standalone.md -
 
 .PHONY: licences
 licences: prerequisites ## check the licences of all dependencies

@@ -23,10 +23,14 @@ use crate::limits::Limits;
     subcommand_negates_reqs = true
 )]
 pub struct Cli {
-    /// Configuration (YAML or JSON): listeners, server, policy. Changes of certificate and policy are taken over
-    /// while running.
+    /// Configuration (YAML or JSON): listeners, server, policy. Changes of certificates, credentials and policy are
+    /// taken over while running, at once on SIGHUP. `postern-sidecar describe` tells every field.
     #[arg(long, value_name = "FILE", required = true)]
     config: Option<PathBuf>,
+    /// Only look whether a sidecar would serve by the file: every fault is named with its line and what to do, and
+    /// the exit code is 1 if there is one.
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     serving: Serving,
     #[command(subcommand)]
@@ -38,6 +42,10 @@ pub struct Cli {
 pub enum Task {
     /// Serve by a file.
     Standalone(PathBuf, Serving),
+    /// Look at a file for faults.
+    Check(PathBuf),
+    /// Describe that file.
+    Describe,
     /// Serve in a guarded pod.
     Guard(Guard, Serving),
     /// Close the network namespace, but for these UDP ports.
@@ -56,6 +64,8 @@ enum Command {
         #[arg(long = "udp-port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         udp_ports: Vec<u16>,
     },
+    /// Prints the reference of the file behind --config: every field, what it means and what it may hold.
+    Describe,
     /// Says what a code in a log line or a problem document means and what to do; without a code, of all of them.
     Explain {
         /// Such as `NoRoute`.
@@ -122,6 +132,8 @@ impl Cli {
                 };
                 Task::Guard(guard, args.serving)
             }
+            (Some(Command::Describe), _) => Task::Describe,
+            (None, config) if self.check => Task::Check(config.unwrap_or_default()),
             (None, config) => Task::Standalone(config.unwrap_or_default(), self.serving),
         }
     }
@@ -178,6 +190,17 @@ mod tests {
             assert!(task(args).is_err(), "{args:?}");
         }
         assert!(task(&["guard", "--namespace=a", "--trust=b", "--verify-key=short"]).is_err());
+    }
+
+    #[test]
+    fn a_file_can_be_checked_and_described() {
+        assert!(
+            matches!(task(&["--config", "x", "--check"]), Ok(Task::Check(file)) if file == PathBuf::from("x"))
+        );
+        assert!(matches!(task(&["describe"]), Ok(Task::Describe)));
+        for args in [&["--check"][..], &["--check", "describe"]] {
+            assert!(task(args).is_err(), "{args:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use postern_sidecar::app::{App, Options};
 use postern_sidecar::cli::{Cli, Serving, Task};
 use postern_sidecar::metrics::Metrics;
-use postern_sidecar::{explain, log, redirect};
+use postern_sidecar::{check, describe, explain, log, redirect};
 
 fn main() -> ExitCode {
     // Whoever shares the pod must not read the server's key out of this process.
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match run(Cli::parse().task()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("postern-sidecar: {error}");
             ExitCode::FAILURE
@@ -31,17 +31,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run(task: Task) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     match task {
-        Task::Redirect(udp_ports) => Ok(redirect::run(&udp_ports, |name| std::env::var(name).ok())?),
-        Task::Explain(code) => Ok(std::io::stdout().write_all(explain::text(code).as_bytes())?),
+        Task::Check(file) => return Ok(tell(&check::check(&file))),
+        Task::Redirect(udp_ports) => redirect::run(&udp_ports, |name| std::env::var(name).ok())?,
+        Task::Describe => std::io::stdout().write_all(describe::page().as_bytes())?,
+        Task::Explain(code) => std::io::stdout().write_all(explain::text(code).as_bytes())?,
         Task::Guard(guard, serving) => {
-            serve(serving, |options, metrics| App::guard(&guard, options, metrics))
+            serve(serving, |options, metrics| App::guard(&guard, options, metrics))?;
         }
         Task::Standalone(file, serving) => {
-            serve(serving, |options, metrics| App::standalone(&file, options, metrics))
+            serve(serving, |options, metrics| App::standalone(&file, options, metrics))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line for each fault.
+fn tell(faults: &[check::Fault]) -> ExitCode {
+    for fault in faults {
+        eprintln!("{fault}");
+    }
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn serve<E: Error + Send + Sync + 'static>(

@@ -3,10 +3,11 @@
 //! Everything that is absent is refused: a port that is not listed is closed, a caller that no route names
 //! is denied, a request that no rule matches is denied.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The whole policy of one lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
     /// Who may vouch for the certificates of callers. Each has a root store of its own.
@@ -25,7 +26,7 @@ pub struct Policy {
 }
 
 /// Who vouches for client certificates.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Authority {
     /// Its name, unique in the policy; certificates are bound to it.
@@ -45,7 +46,7 @@ pub struct Authority {
 }
 
 /// What kind of authority.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AuthorityKind {
     /// Postern's own client CA.
     Postern,
@@ -57,7 +58,7 @@ pub enum AuthorityKind {
 }
 
 /// A container port, by number or by the name that the pod gives it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PortRef {
     /// 1–65535.
@@ -67,7 +68,7 @@ pub enum PortRef {
 }
 
 /// What the application behind a port speaks; fixed when the policy is made, never guessed from bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
     /// HTTP/1.1; HTTP/2 callers are translated.
     HTTP,
@@ -90,7 +91,7 @@ impl Protocol {
 }
 
 /// One port and the door in front of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Port {
     /// Which container port.
@@ -108,7 +109,7 @@ pub struct Port {
 }
 
 /// How a port is guarded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub enum Access {
     /// Behind locks.
@@ -128,7 +129,7 @@ pub enum Access {
 }
 
 /// How callers come to a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Transport {
     /// By TLS.
     #[default]
@@ -138,7 +139,7 @@ pub enum Transport {
 }
 
 /// What becomes of a denial.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Enforcement {
     /// It is carried out.
     #[default]
@@ -150,7 +151,7 @@ pub enum Enforcement {
 }
 
 /// Several locks on one door.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Locks {
     /// How many of them must open.
@@ -160,7 +161,7 @@ pub struct Locks {
 }
 
 /// How many locks must open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Require {
     /// Each, and for one and the same caller of a route.
     All,
@@ -169,7 +170,7 @@ pub enum Require {
 }
 
 /// What must be shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Lock {
     /// A client certificate: one of [`Caller::certificates`].
@@ -202,7 +203,7 @@ pub enum Lock {
 }
 
 /// What the application sees of credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Upstream {
     /// Nothing.
     Strip,
@@ -211,7 +212,7 @@ pub enum Upstream {
 }
 
 /// The security mode of a lock for callers with a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     /// Credentials decide where there are any, else the caller's own certificate.
     Default,
@@ -223,7 +224,7 @@ pub enum Mode {
 }
 
 /// Who may call one port, and for what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
     /// `<namespace>/<name>` of the `ApiRoute`, for logs and metrics.
@@ -244,7 +245,7 @@ pub struct Route {
 }
 
 /// What becomes of `X-Forwarded-Client-Cert` and `Client-Cert` (RFC 9440) as the caller sends them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ForwardedCertificate {
     /// They are dropped; the caller's own certificate is written.
     #[default]
@@ -255,7 +256,7 @@ pub enum ForwardedCertificate {
 }
 
 /// One holder of a route's key, and all that it may show.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Caller {
     /// For logs and metrics, unique in its route: `gateway/edge`, `caller/acme`.
@@ -272,7 +273,7 @@ pub struct Caller {
 }
 
 /// Which certificate, and who must vouch for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum CertificateMatch {
     /// By the one URI in its subject alternative name, and by its key.
@@ -311,7 +312,7 @@ pub enum CertificateMatch {
 }
 
 /// Kinds of subject alternative names (RFC 5280 section 4.2.1.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SanKind {
     /// `dNSName`.
     DNS,
@@ -322,7 +323,7 @@ pub enum SanKind {
 }
 
 /// A user name and what its password is checked by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Credential {
     /// Unique in the policy; by it the operator is told when it was last used.
@@ -336,7 +337,7 @@ pub struct Credential {
 }
 
 /// What a secret header's value is checked by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeaderSecret {
     /// Unique in the policy; by it the operator is told when it was last used.
@@ -346,7 +347,7 @@ pub struct HeaderSecret {
 }
 
 /// A named set of matches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
     /// Its name, for logs.
@@ -358,7 +359,7 @@ pub struct Rule {
 }
 
 /// All parts that are present must hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestMatch {
     /// Of the canonical path.
@@ -370,7 +371,7 @@ pub struct RequestMatch {
 }
 
 /// As `HTTPPathMatch` of the Gateway API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PathMatch {
     /// How `value` is compared.
@@ -381,7 +382,7 @@ pub struct PathMatch {
 }
 
 /// How a path is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PathMatchKind {
     /// The whole path.
     Exact,

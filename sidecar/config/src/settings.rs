@@ -1,9 +1,10 @@
 //! How the sidecar works, apart from whom it lets in. All of it changes without a restart.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What may be set; absent is the sidecar's own default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// From which severity on lines are logged.
@@ -21,7 +22,7 @@ pub struct Settings {
 }
 
 /// A severity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LogLevel {
     /// What an administrator must act upon.
     Error,
@@ -32,7 +33,7 @@ pub enum LogLevel {
 }
 
 /// Bounds of one sidecar.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// Open connections.
@@ -50,7 +51,7 @@ pub struct Limits {
 }
 
 /// Where spans are sent, by OTLP.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tracing {
     /// OTLP over HTTP with protobuf: `http://`, host, port (80 if there is none) and path (usually `/v1/traces`).

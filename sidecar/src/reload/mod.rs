@@ -15,6 +15,7 @@ use std::time::Duration;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use postern_config::bundle::BundleError;
 use rustls::crypto::CryptoProvider;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::budget::Budget;
@@ -116,6 +117,12 @@ pub enum LoadError {
     /// A change that needs new sockets.
     #[error("addresses or listeners have changed; restart the sidecar to use them")]
     ListenersChanged,
+    /// What the file of `--config` takes from other files.
+    #[error("{0}")]
+    Files(String),
+    /// No cryptography was installed for this process.
+    #[error("no crypto provider is installed; the program must install one before anything else")]
+    NoProvider,
     /// The hash of the content.
     #[error("the content cannot be hashed ({0})")]
     Hash(serde_json::Error),
@@ -157,6 +164,8 @@ impl Reloader {
         let mut pending = Some(self.readiness.pending("configuration", "none has been loaded yet"));
         let changed = Arc::new(Notify::new());
         let _watcher = watch_directories(&self.source.files(), &changed);
+        // Without it file watching goes on.
+        let mut hangup = signal(SignalKind::hangup()).ok();
         let mut seen = fingerprint(&self.source.files());
         let (mut attempt, mut are_new) = (0, true);
         loop {
@@ -188,6 +197,11 @@ impl Reloader {
                 tokio::select! {
                     () = changed.notified() => {
                         tokio::time::sleep(SETTLE).await;
+                        seen = fingerprint(&self.source.files());
+                        break;
+                    }
+                    () = asked(&mut hangup) => {
+                        tracing::info!("SIGHUP: the configuration is looked at");
                         seen = fingerprint(&self.source.files());
                         break;
                     }
@@ -278,6 +292,16 @@ impl Reloader {
         }
         self.status.rejected(Some(reason));
     }
+}
+
+/// Until SIGHUP comes.
+async fn asked(hangup: &mut Option<Signal>) {
+    if let Some(hangup) = hangup
+        && hangup.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Directories, because a mounted Secret changes by a symbolic link that is replaced beside the files.
