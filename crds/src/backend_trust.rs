@@ -154,9 +154,11 @@ pub struct Port {
     /// The container port: its number, or the name that the pod gives it, which each pod resolves for itself. Of a
     /// UDP port the number.
     pub port: PortRef,
-    /// What the application speaks there: `HTTP` (HTTP/1.1; calls over HTTP/2 are translated) or `TCP` (any
-    /// bytes; hostnames and rules of an ApiRoute can't apply). The caller speaks it inside TLS. `UDP`, beside `open`
-    /// only, leaves a UDP port open, which is closed else; changing it replaces the pods.
+    /// What the application speaks there: `HTTP` (HTTP/1.1), `H2C` (HTTP/2 without TLS, as gRPC does), `HTTPS` (its
+    /// certificate is not verified, since it is reached inside its own pod; HTTP/2 if it offers it) or `TCP` (any
+    /// bytes; hostnames and rules of an ApiRoute can't apply). To the first three a caller speaks HTTP/1.1 or HTTP/2,
+    /// as it likes, and is translated. The caller speaks it inside TLS. `UDP`, beside `open` only, leaves a UDP port
+    /// open, which is closed else; changing it replaces the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,
@@ -175,8 +177,12 @@ pub struct Port {
 /// What an application speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
-    /// HTTP/1.1.
+    /// HTTP/1.1; WebSocket too.
     HTTP,
+    /// HTTP/2 without TLS, as gRPC does.
+    H2C,
+    /// HTTP inside TLS of its own.
+    HTTPS,
     /// Any bytes.
     TCP,
     /// Datagrams, which no lock can hold.
@@ -309,7 +315,8 @@ pub struct PortStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::TEXT))]
     pub name: Option<String>,
-    /// What the application speaks there: `HTTP` or `TCP`; absent for an open port. `UDP` for a UDP port.
+    /// What the application speaks there: `HTTP`, `H2C`, `HTTPS` or `TCP`; absent for an open port. `UDP` for a UDP
+    /// port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Protocol>")]
     pub protocol: Option<Protocol>,

@@ -2,7 +2,8 @@
 # Builds what the cluster is made of into the cache. Each part is keyed by what
 # it is built from; a second run has nothing to do.
 #   build.sh [PART...]    parts: packages kubernetes coredns helm pause, and
-#                         servers and collector, of which tests/images makes images
+#                         servers and collector, of which tests/images makes images;
+#                         databases, for tests/databases
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 . "$CLUSTER_DIR/debian.sh"
@@ -17,12 +18,14 @@ KUBERNETES=$(version k8s.io/kubernetes kubernetes)
 HELM=$(version helm.sh/helm/v4 helm)
 LIBC_OF_HOST='libc6_*'   # runc re-executes itself, so it takes the host's loader and C library
 SERVER_PACKAGES=(nginx libnginx-mod-stream lighttpd busybox-static)
+DATABASE_PACKAGES=(mariadb-server mariadb-client postgresql postgresql-client stunnel4 dash coreutils sed grep hostname)
 DEBIAN_PACKAGES=(etcd-server containerd runc containernetworking-plugins nftables buildah)
 
 release() { (. /etc/os-release && echo "$ID $VERSION_ID $(uname -m)"); }
 
 key_packages()   { { release; echo "${DEBIAN_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
 key_servers()    { { release; echo "${SERVER_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
+key_databases()  { { release; echo "${DATABASE_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh" "$CLUSTER_DIR/build.sh"; } | key_of -; }
 key_kubernetes() { { go_flags; go version; cat "$CLUSTER_DIR"/kubernetes/go.*; } | key_of -; }
 key_coredns()    { { go version; cat "$CLUSTER_DIR"/coredns/*; } | key_of -; }
 key_collector()  { { go version; cat "$CLUSTER_DIR"/collector/*; } | key_of -; }
@@ -38,6 +41,14 @@ helm_flags() { echo "-s -w -X helm.sh/helm/v4/internal/version.version=v$HELM"; 
 
 make_packages() { debian_root "$1/root" "$LIBC_OF_HOST" "${DEBIAN_PACKAGES[@]}"; }
 make_servers() { debian_root "$1/root" '' "${SERVER_PACKAGES[@]}"; }
+make_databases() {
+  debian_root "$1/root" '' "${DATABASE_PACKAGES[@]}"
+  mkdir -p "$1/root"/{dev,etc,proc,tmp}
+  printf 'root:x:0:0::/:/bin/dash\ndatabase:x:999:999::/tmp:/bin/dash\n' > "$1/root/etc/passwd"
+  printf 'root:x:0:\ndatabase:x:999:\n' > "$1/root/etc/group"
+  printf '127.0.0.1 localhost\n' > "$1/root/etc/hosts"
+  ln -sf dash "$1/root/usr/bin/sh"
+}
 make_kubernetes() { go_tools "$CLUSTER_DIR/kubernetes" "$(go_flags)" "$1/" tool; }
 make_coredns() { go_tools "$CLUSTER_DIR/coredns" "-s -w" "$1/coredns" .; }
 make_collector() { go_tools "$CLUSTER_DIR/collector" "-s -w" "$1/otelcol" .; }
@@ -53,12 +64,13 @@ describe() {
   case $1 in
     packages) echo "fetching etcd, containerd, runc, CNI plugins, nftables and buildah from Debian (85 MB)" ;;
     servers) echo "fetching nginx, lighttpd and busybox from Debian (40 MB)" ;;
+    databases) echo "fetching MariaDB, PostgreSQL, their clients and stunnel from Debian (120 MB)" ;;
     kubernetes) echo "building Kubernetes $KUBERNETES from its Go module (8 min on 2 cores)" ;;
     coredns) echo "building CoreDNS (3 min on 2 cores)" ;;
     collector) echo "building a collector of OpenTelemetry (2 min on 2 cores)" ;;
     helm) echo "building Helm $HELM (3 min on 2 cores)" ;;
     pause) echo "building the pods' pause process" ;;
-    *) die "there is no part '$1': the parts are ${ALL[*]} servers collector" ;;
+    *) die "there is no part '$1': the parts are ${ALL[*]} servers collector databases" ;;
   esac
 }
 
@@ -72,7 +84,7 @@ link_part() {
       for tool in bin/{etcd,containerd,containerd-shim-runc-v2,ctr,buildah} sbin/{runc,nft}; do
         ln -sf "$PARTS/root/usr/$tool" "$PARTS/sbin/"
       done ;;
-    servers) ln -sfn "$dir/root" "$PARTS/servers" ;;
+    servers | databases) ln -sfn "$dir/root" "$PARTS/$1" ;;
     pause) ln -sf "$dir/pause.tar" "$PARTS/pause.tar" ;;
     *) find "$dir" -maxdepth 1 -type f -exec ln -sf -t "$PARTS/bin" {} + ;;
   esac

@@ -8,6 +8,7 @@
 )]
 
 mod api_server_restarted;
+mod applications_of_other_protocols;
 mod bad_resources;
 mod basic_lock;
 mod cel_rules;

@@ -14,6 +14,10 @@ use crate::render::nginx_encode::{Refused, Word, secret, word};
 pub const LOCATION_FILE: &str = "location.conf";
 /// Directives for one `server` of `stream`.
 pub const STREAM_FILE: &str = "stream.conf";
+/// Instead of [`LOCATION_FILE`], for connections that are kept; needs [`UPSTREAM_FILE`].
+pub const KEPT_LOCATION_FILE: &str = "kept-location.conf";
+/// An `upstream` of `http`.
+pub const UPSTREAM_FILE: &str = "upstream.conf";
 
 /// Where a gateway mounts the Secret and the `ConfigMap` of a key.
 pub fn mount_path(id: &KeyId) -> String {
@@ -37,13 +41,36 @@ pub fn files(
     backend: &BackendPlan,
     headers: &Headers,
 ) -> Result<BTreeMap<String, String>, Refused> {
+    let module = if backend.protocol == Protocol::H2C { Module::Grpc } else { Module::Proxy };
     let mut texts = Texts::new(id, backend)?;
-    texts.headers = headers.lines()?;
-    let text = match backend.protocol {
-        Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => location(&texts),
-        Protocol::TCP | Protocol::UDP => stream(&texts),
-    };
-    Ok(BTreeMap::from([(file_name(backend).to_owned(), text)]))
+    texts.headers = headers.lines(module)?;
+    let named = |name: &str, text| (name.to_owned(), text);
+    Ok(match backend.protocol {
+        Protocol::HTTP | Protocol::HTTPS | Protocol::H2C => BTreeMap::from([
+            named(LOCATION_FILE, location(&texts, module, &texts.upstream)),
+            named(KEPT_LOCATION_FILE, location(&texts, module, &texts.pool)),
+            named(UPSTREAM_FILE, upstream(&texts)),
+        ]),
+        Protocol::TCP | Protocol::UDP => BTreeMap::from([named(STREAM_FILE, stream(&texts))]),
+    })
+}
+
+/// Which of NGINX's modules passes requests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Module {
+    /// HTTP/1.1, and WebSocket.
+    Proxy,
+    /// HTTP/2, with trailers, as gRPC needs them.
+    Grpc,
+}
+
+impl Module {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Grpc => "grpc",
+        }
+    }
 }
 
 /// The headers that the gateway's locks ask for, by name. An empty value: there is none yet, and what a client sends is
@@ -52,12 +79,13 @@ pub fn files(
 pub struct Headers(pub Vec<(String, SecretText)>);
 
 impl Headers {
-    fn lines(&self) -> Result<String, Refused> {
+    fn lines(&self, module: Module) -> Result<String, Refused> {
+        let prefix = module.prefix();
         let mut lines = String::new();
         for (name, value) in &self.0 {
             let (name, value) =
                 (word("the header's name", name)?, secret("the header's value", value.expose())?);
-            lines.push_str(&format!("proxy_set_header {name} {value};\n"));
+            lines.push_str(&format!("{prefix}_set_header {name} {value};\n"));
         }
         Ok(lines)
     }
@@ -67,6 +95,9 @@ impl Headers {
 struct Texts {
     route: Word,
     upstream: Word,
+    /// Name of the `upstream` whose connections are kept: the key's own, since whoever holds a connection holds its
+    /// certificate.
+    pool: Word,
     server_name: Word,
     certificate: Word,
     private_key: Word,
@@ -87,6 +118,7 @@ impl Texts {
         Ok(Self {
             route: word("the route", &format!("{}/{}", id.namespace, id.route))?,
             upstream: word("the Service's address", &address.unwrap_or_default())?,
+            pool: word("the upstream's name", &format!("postern.{}", id.object_name()))?,
             server_name: word("the server name", &backend.server_name)?,
             certificate: file(CERTIFICATE_KEY)?,
             private_key: file(PRIVATE_KEY_KEY)?,
@@ -97,53 +129,90 @@ impl Texts {
         })
     }
 
-    /// TLS to the backend, the same for both modules. Depth 2 is an intermediate between leaf and root, as there is
+    /// TLS to the backend, the same for all modules. Depth 2 is an intermediate between leaf and root, as there is
     /// while a CA is replaced. Sessions are not resumed, since the sidecar resumes none. A certificate is presented only
     /// where a lock can be opened by it.
-    fn tls(&self) -> String {
+    fn tls(&self, module: Module) -> String {
         let Self { certificate, private_key, ca, server_name, presents_certificate, .. } = self;
+        let p = module.prefix();
         let own = if *presents_certificate {
-            format!("proxy_ssl_certificate {certificate};\nproxy_ssl_certificate_key {private_key};\n")
+            format!("{p}_ssl_certificate {certificate};\n{p}_ssl_certificate_key {private_key};\n")
         } else {
             String::new()
         };
         format!(
             "{own}\
-             proxy_ssl_trusted_certificate {ca};\n\
-             proxy_ssl_verify on;\n\
-             proxy_ssl_verify_depth 2;\n\
-             proxy_ssl_name {server_name};\n\
-             proxy_ssl_server_name on;\n\
-             proxy_ssl_protocols TLSv1.3;\n\
-             proxy_ssl_session_reuse off;\n"
+             {p}_ssl_trusted_certificate {ca};\n\
+             {p}_ssl_verify on;\n\
+             {p}_ssl_verify_depth 2;\n\
+             {p}_ssl_name {server_name};\n\
+             {p}_ssl_server_name on;\n\
+             {p}_ssl_protocols TLSv1.3;\n\
+             {p}_ssl_session_reuse off;\n"
         )
     }
 }
 
 /// The address is literal, so that NGINX starts whether or not a name can be resolved. The path is passed as it came
-/// (`proxy_pass` without a path), so that the sidecar judges what the client sent.
-fn location(texts: &Texts) -> String {
-    let Texts { route, upstream, headers, .. } = texts;
-    let (scheme, tls) = if texts.plaintext { ("http", String::new()) } else { ("https", texts.tls()) };
+/// (without a path behind the address), so that the sidecar judges what the client sent.
+///
+/// Of upgrades only WebSocket is passed on, and of the client's `Connection` nothing: whatever it names would be
+/// taken out on the way. In `if` there is nothing but `set`, which is what may stand there.
+fn location(texts: &Texts, module: Module, upstream: &Word) -> String {
+    let Texts { route, headers, .. } = texts;
+    let p = module.prefix();
+    let scheme = match (module, texts.plaintext) {
+        (Module::Proxy, false) => "https",
+        (Module::Proxy, true) => "http",
+        (Module::Grpc, false) => "grpcs",
+        (Module::Grpc, true) => "grpc",
+    };
+    let pass = match module {
+        Module::Proxy => format!(
+            "proxy_pass {scheme}://{upstream};\n\
+             proxy_http_version 1.1;\n\
+             proxy_redirect off;\n\
+             proxy_buffering off;\n\
+             proxy_request_buffering off;\n\
+             set $postern_upgrade \"\";\n\
+             set $postern_connection \"\";\n\
+             if ($http_upgrade ~* \"^websocket$\") {{\n\
+             \x20   set $postern_upgrade websocket;\n\
+             \x20   set $postern_connection upgrade;\n\
+             }}\n\
+             proxy_set_header Upgrade $postern_upgrade;\n\
+             proxy_set_header Connection $postern_connection;\n"
+        ),
+        Module::Grpc => format!("grpc_pass {scheme}://{upstream};\n"),
+    };
+    let tls = if texts.plaintext { String::new() } else { texts.tls(module) };
     format!(
         "# Written by Postern for ApiRoute {route}. Include it in one location; see README.md beside it.\n\
-         proxy_pass {scheme}://{upstream};\n\
-         proxy_http_version 1.1;\n\
-         proxy_redirect off;\n\
-         proxy_buffering off;\n\
-         proxy_request_buffering off;\n\
-         proxy_set_header Host $http_host;\n\
-         proxy_set_header Connection \"\";\n\
-         proxy_set_header X-Forwarded-For $remote_addr;\n\
-         proxy_set_header X-Forwarded-Host $http_host;\n\
-         proxy_set_header X-Forwarded-Proto $scheme;\n\
+         {pass}\
+         {p}_set_header Host $http_host;\n\
+         {p}_set_header X-Forwarded-For $remote_addr;\n\
+         {p}_set_header X-Forwarded-Host $http_host;\n\
+         {p}_set_header X-Forwarded-Proto $scheme;\n\
          {headers}{tls}"
+    )
+}
+
+/// Connections are given up before the sidecar gives them up.
+fn upstream(texts: &Texts) -> String {
+    let Texts { route, upstream, pool, .. } = texts;
+    format!(
+        "# Written by Postern for ApiRoute {route}. Include it in http; see README.md beside it.\n\
+         upstream {pool} {{\n\
+         \x20   server {upstream};\n\
+         \x20   keepalive 16;\n\
+         \x20   keepalive_timeout 60s;\n\
+         }}\n"
     )
 }
 
 fn stream(texts: &Texts) -> String {
     let Texts { route, upstream, .. } = texts;
-    let tls = texts.tls();
+    let tls = texts.tls(Module::Proxy);
     format!(
         "# Written by Postern for ApiRoute {route}. Include it in one server of stream; see README.md beside it.\n\
          proxy_pass {upstream};\n\
@@ -181,6 +250,18 @@ mod tests {
         let backend = BackendPlan { addresses: vec!["fd00::10".parse().unwrap()], ..backend() };
         let files = files(&id(), &backend, &Headers::default()).unwrap();
         assert!(files[LOCATION_FILE].contains("\nproxy_pass https://[fd00::10]:80;\n"));
+    }
+
+    #[test]
+    fn http2_is_passed_on_as_such() {
+        let backend = BackendPlan { protocol: Protocol::H2C, ..backend() };
+        let grpc = files(&id(), &backend, &Headers::default()).unwrap();
+        assert!(grpc[LOCATION_FILE].contains("\ngrpc_pass grpcs://10.96.0.10:80;\n"));
+        assert!(grpc[KEPT_LOCATION_FILE].contains("\ngrpc_pass grpcs://postern.edge.shop.orders;\n"));
+        assert!(
+            grpc[UPSTREAM_FILE].contains("upstream postern.edge.shop.orders {\n    server 10.96.0.10:80;\n")
+        );
+        assert!(!grpc[LOCATION_FILE].contains("proxy_"), "{}", grpc[LOCATION_FILE]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub fn nginx(id: &KeyId, backend: &BackendPlan) -> String {
             ),
         ),
     };
+    let kept = kept(backend.protocol, &mount);
     format!(
         "# ApiRoute {namespace}/{route} on gateway {gateway}
 
@@ -63,7 +64,7 @@ In {place}, with the asterisk, so that a missing file is no error:
 
 {example}
 
-Where a lock asks for a credential or a secret header, {file} is in the Secret, and in the ConfigMap else.
+{kept}Where a lock asks for a credential or a secret header, {file} is in the Secret, and in the ConfigMap else.
 
 A gateway outside the cluster: put these files of the Secret and {file} there by your own means, and in
 `proxy_pass` write the address by which it reaches the Service.
@@ -82,5 +83,37 @@ A backend's address changes only when its Service is made anew; reload then.
         route = id.route,
         gateway = id.gateway,
         volume = "postern-key",
+    )
+}
+
+/// How connections are kept, and what streams need; nothing for TCP.
+fn kept(protocol: Protocol, mount: &str) -> String {
+    let [upstream, location] =
+        [nginx::UPSTREAM_FILE, nginx::KEPT_LOCATION_FILE].map(|file| file.replace(".conf", "*.conf"));
+    let (module, note) = match protocol {
+        Protocol::TCP | Protocol::UDP => return String::new(),
+        Protocol::H2C => (
+            "grpc",
+            "The backend speaks HTTP/2, and so does NGINX to it, with trailers (`grpc_pass`). For clients that speak \
+             it too,\ngRPC's among them, say `http2` in the server's `listen`.",
+        ),
+        Protocol::HTTP | Protocol::HTTPS => {
+            ("proxy", "WebSocket is passed on. Answers and uploads are passed on as they come.")
+        }
+    };
+    format!(
+        "To keep connections to the backend instead of opening one for each request, include two other files instead, \
+         the\nfirst in `http`, the second in the `location`:
+
+    include {mount}/{upstream};
+    location / {{
+        root /var/empty;
+        include {mount}/{location};
+    }}
+
+{note} A stream that is silent for longer than NGINX's\n`{module}_read_timeout` (60 s, where you say nothing else) is \
+         ended; the sidecar itself waits an hour.
+
+"
     )
 }

@@ -75,7 +75,9 @@ fn ports(lock: &LockPlan) -> Vec<PortStatus> {
 fn port(number: u16, name: Option<String>, plan: &PortPlan) -> PortStatus {
     let door = plan.access.door();
     let protocol = match plan.protocol {
-        Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => backend_trust::Protocol::HTTP,
+        Protocol::HTTP => backend_trust::Protocol::HTTP,
+        Protocol::H2C => backend_trust::Protocol::H2C,
+        Protocol::HTTPS => backend_trust::Protocol::HTTPS,
         Protocol::TCP | Protocol::UDP => backend_trust::Protocol::TCP,
     };
     PortStatus {

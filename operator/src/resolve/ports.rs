@@ -187,6 +187,8 @@ pub fn judge(trust: &BackendTrust, pods: &PodPorts, services: &[&Service], floor
             let protocol = match port.protocol {
                 None => None,
                 Some(Declared::HTTP) => Some(Protocol::HTTP),
+                Some(Declared::H2C) => Some(Protocol::H2C),
+                Some(Declared::HTTPS) => Some(Protocol::HTTPS),
                 Some(Declared::TCP) => Some(Protocol::TCP),
                 Some(Declared::UDP) => return None,
             };

@@ -14,7 +14,6 @@ pub enum Hint {
     Unsupported(&'static str),
 }
 
-const H2C: &str = "HTTP/2 without TLS, as gRPC does, which the sidecar can't forward as HTTP";
 const TLS: &str = "TLS of its own, into which the sidecar can't look";
 
 /// From `appProtocol` (KEP-1422; IANA names and `kubernetes.io/` ones), else from the port's name.
@@ -28,8 +27,9 @@ pub fn hint(app_protocol: Option<&str>, port_name: Option<&str>) -> Hint {
 fn by_app_protocol(text: &str) -> Hint {
     match text.to_ascii_lowercase().as_str() {
         "http" | "kubernetes.io/ws" | "grpc-web" => Hint::Protocol(Protocol::HTTP),
-        "kubernetes.io/h2c" | "h2c" | "http2" | "grpc" => Hint::Unsupported(H2C),
-        "https" | "kubernetes.io/wss" | "tls" => Hint::Unsupported(TLS),
+        "kubernetes.io/h2c" | "h2c" | "http2" | "grpc" => Hint::Protocol(Protocol::H2C),
+        "https" | "kubernetes.io/wss" => Hint::Protocol(Protocol::HTTPS),
+        "tls" => Hint::Unsupported(TLS),
         "" => Hint::None,
         // Whatever else it is, it is not HTTP.
         _ => Hint::Protocol(Protocol::TCP),
@@ -43,8 +43,9 @@ fn by_port_name(name: &str) -> Hint {
     }
     match name.split('-').next().unwrap_or(name) {
         "http" => Hint::Protocol(Protocol::HTTP),
-        "http2" | "h2c" | "grpc" => Hint::Unsupported(H2C),
-        "https" | "tls" => Hint::Unsupported(TLS),
+        "http2" | "h2c" | "grpc" => Hint::Protocol(Protocol::H2C),
+        "https" => Hint::Protocol(Protocol::HTTPS),
+        "tls" => Hint::Unsupported(TLS),
         "tcp" | "mysql" | "postgres" | "postgresql" | "redis" | "mongo" | "mongodb" | "amqp" | "kafka"
         | "mqtt" => Hint::Protocol(Protocol::TCP),
         _ => Hint::None,
@@ -59,6 +60,8 @@ mod tests {
     fn app_protocol_counts_before_the_name_and_neither_is_guessed() {
         let http = Hint::Protocol(Protocol::HTTP);
         let tcp = Hint::Protocol(Protocol::TCP);
+        let h2c = Hint::Protocol(Protocol::H2C);
+        let https = Hint::Protocol(Protocol::HTTPS);
         for (app_protocol, name, expected) in [
             (None, None, Hint::None),
             (None, Some("http"), http),
@@ -68,15 +71,23 @@ mod tests {
             (None, Some("tcp"), tcp),
             (None, Some("tcp-replica"), tcp),
             (None, Some("redis"), tcp),
-            (None, Some("grpc"), Hint::Unsupported(H2C)),
+            (None, Some("postgresql-replica"), tcp),
+            (None, Some("grpc"), h2c),
+            (None, Some("grpc-admin"), h2c),
+            (None, Some("h2c"), h2c),
             (None, Some("grpc-web"), http),
-            (None, Some("https"), Hint::Unsupported(TLS)),
+            (None, Some("https"), https),
+            (None, Some("tls-raw"), Hint::Unsupported(TLS)),
             (Some("http"), Some("tcp"), http),
             (Some("HTTP"), None, http),
             (Some("mysql"), Some("http"), tcp),
             (Some("example.com/own"), None, tcp),
-            (Some("kubernetes.io/h2c"), Some("http"), Hint::Unsupported(H2C)),
+            (Some("kubernetes.io/h2c"), Some("http"), h2c),
+            (Some("grpc"), None, h2c),
+            (Some("https"), Some("http"), https),
             (Some("kubernetes.io/ws"), None, http),
+            (Some("kubernetes.io/wss"), None, https),
+            (Some("tls"), Some("http"), Hint::Unsupported(TLS)),
             (Some(""), Some("tcp"), tcp),
         ] {
             assert_eq!(hint(app_protocol, name), expected, "{app_protocol:?} {name:?}");

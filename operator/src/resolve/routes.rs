@@ -179,7 +179,7 @@ fn backend(
     }
     let (port, ambiguity) = canonical(site, &target, claims)?;
     let protocol = protocol(site, &target, &port, claims)?;
-    if protocol == Protocol::TCP && !(route.spec.hostnames.is_empty() && route.spec.rules.is_empty()) {
+    if !protocol.is_http() && !(route.spec.hostnames.is_empty() && route.spec.rules.is_empty()) {
         return Err(accepted(
             Reason::LockNotPossible,
             format!(
@@ -314,8 +314,8 @@ fn protocol(
             Reason::LockNotPossible,
             format!(
                 "by its name or appProtocol, port {} of Service {} speaks {what}: list container port {} in ports of \
-                 BackendTrust {trust}, with protocol: TCP to pass its bytes as they are, or protocol: HTTP if it \
-                 speaks plain HTTP/1.1",
+                 BackendTrust {trust}, with protocol: TCP to pass its bytes as they are, or protocol: HTTPS if it \
+                 speaks HTTP inside",
                 target.port.port,
                 target.port.service,
                 show(port)

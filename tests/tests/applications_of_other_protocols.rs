@@ -1,0 +1,86 @@
+//! Applications that speak HTTP/2 or HTTPS themselves, behind the lock: what the gateway's own NGINX and a caller with
+//! its key send arrives as each understands it.
+
+use postern_echo::attempt::{Attempt, Outcome, Payload};
+use postern_tests::attack::{self, Attack};
+use postern_tests::scene::{self, NAME, Scene};
+use postern_tests::workload::SECURE;
+use postern_tests::{Sharing, Test, lock, run};
+use serde_json::{Value, json};
+
+/// The echo server's lock, in which one port speaks something else.
+fn trust(namespace: &str, port: &str, protocol: &str) -> Value {
+    let mut trust = lock::echo_trust(namespace, NAME);
+    trust["spec"]["ports"] =
+        json!([{"port": "tcp", "protocol": "TCP"}, {"port": port, "protocol": protocol}]);
+    trust
+}
+
+/// A call with the gateway's key, straight to the pod.
+async fn call(test: &Test, scene: &Scene, port: u16, h2: bool, path: &str) -> Outcome {
+    let identity = scene.key(&test.cluster).await;
+    let mut attempt: Attempt = Attack::https("", scene.target.address(), port, Some(identity)).attempt;
+    attempt.tls.as_mut().expect("TLS").alpn = vec![if h2 { "h2" } else { "http/1.1" }.to_owned()];
+    attempt.payload = Payload::Http {
+        h2,
+        method: "POST".to_owned(),
+        path: path.to_owned(),
+        host: "orders.example.com".to_owned(),
+        headers: vec![("te".to_owned(), "trailers".to_owned())],
+        body: "x".repeat(100_000),
+    };
+    attack::try_all(&test.cluster, &[Attack::new("", attempt)]).await.remove(0).made.outcome
+}
+
+#[test]
+fn http2_without_tls() {
+    run(Sharing::Shared, async |test| {
+        let namespace = &test.namespace;
+        let scene =
+            Scene::guarded_by(test, namespace, &trust(namespace, "http", "H2C"), &scene::key(namespace))
+                .await;
+        // NGINX passes it on by grpc_pass.
+        let gateway = scene.gateway(test).await;
+        assert_eq!(gateway.seen(test, "/through").await.protocol, "HTTP/2.0");
+        for h2 in [false, true] {
+            let outcome = call(test, &scene, postern_tests::workload::HTTP, h2, "/stream?count=3&ms=5").await;
+            let Outcome::Http { status: 200, body, trailers, .. } = &outcome else { panic!("{outcome:?}") };
+            assert_eq!(body.lines().count(), 3, "{body}");
+            assert_eq!(trailers, &[("x-lines".to_owned(), "3".to_owned())], "h2: {h2}");
+        }
+        // A gRPC service's own answer, with its status in trailers.
+        let health = "/grpc.health.v1.Health/Check";
+        let outcome = call(test, &scene, postern_tests::workload::HTTP, true, health).await;
+        let Outcome::Http { status: 200, trailers, .. } = &outcome else { panic!("{outcome:?}") };
+        assert_eq!(trailers, &[("grpc-status".to_owned(), "0".to_owned())]);
+        scene.works(test, &gateway).await;
+    });
+}
+
+#[test]
+fn https() {
+    run(Sharing::Shared, async |test| {
+        let namespace = &test.namespace;
+        let mut key = scene::key(namespace);
+        key["spec"]["backendRef"]["port"] = SECURE.into();
+        let echo = postern_tests::workload::Echo::new(namespace, NAME);
+        let mut service = echo.service();
+        let ports = service["spec"]["ports"].as_array_mut().expect("ports");
+        ports.push(json!({"name": "secure", "port": SECURE, "targetPort": "secure", "appProtocol": "https"}));
+        test.cluster.apply_all(&[lock::echo_trust(namespace, NAME), key, service, echo.deployment()]).await;
+        lock::trust_says(&test.cluster, namespace, NAME, ("Ready", "True", "")).await;
+        lock::route_says(&test.cluster, namespace, NAME, ("Ready", "True", "")).await;
+        let target = echo.target(&test.cluster).await;
+        let scene = Scene { echo, target };
+        let gateway = scene.gateway(test).await;
+        let seen = gateway.seen(test, "/through").await;
+        assert!(
+            seen.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-client-cert")),
+            "{seen:?}"
+        );
+        let outcome = call(test, &scene, SECURE, true, "/status/204").await;
+        assert_eq!(outcome.status(), Some(204), "{outcome:?}");
+        let plain = [Attack::http("plain HTTP", scene.target.address(), SECURE).logged("PlaintextRefused")];
+        attack::all_refused(&test.cluster, &scene.target, &plain).await;
+    });
+}
