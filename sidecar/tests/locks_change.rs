@@ -278,11 +278,16 @@ async fn an_audited_port_lets_through_and_tells_who_would_be_denied() {
     let mut one = nothing.open_http1().await;
     let mut two = pod.http2(&nobody).open_http2().await;
     let mut three = pod.http2(&gateway).open_http2().await;
+    // Its certificate has the route, what it asks for has not.
+    let mut four = pod.http2(&gateway).open_http2().await;
+    let mut elsewhere = get2("/endless");
+    *elsewhere.uri_mut() = "https://other.example.com/endless".parse().unwrap();
     let plain = get2("/endless");
     let mut streams = [
         one.send_request(get("/endless")).await.unwrap().into_body(),
         two.send_request(get2("/endless")).await.unwrap().into_body(),
         h2c.send_request(plain).await.unwrap().into_body(),
+        four.send_request(elsewhere).await.unwrap().into_body(),
         three.send_request(with(get2("/endless"), "host", "api.example.com")).await.unwrap().into_body(),
     ];
     let [spared @ .., staying] = &mut streams;
