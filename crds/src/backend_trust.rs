@@ -7,9 +7,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::duration::Duration;
 use crate::limits;
 use crate::locks::{Accepted, Locks, Transport};
 use crate::port::PortRef;
+use crate::rollout::{AuditStatus, Enforcement, Rollout, Stage};
 use crate::rotation::Rotation;
 use crate::schema;
 use crate::selector::PodSelector;
@@ -63,6 +65,11 @@ use crate::sidecar::Sidecar;
              : !has(self.locks) || (has(self.locks.all) ? self.locks.all.all(l, l.type == 'MutualTLS') : self.locks.any.all(l, l.type == 'MutualTLS'))))"
     ).message("a TCP port carries no headers, so mutual TLS is the one lock for it: write locks: {all: [{type: MutualTLS}]} \
                for that port"),
+    validation = Rule::new(
+        "!has(self.promoteAfter) || (has(self.enforcement) && self.enforcement == 'Audit') \
+         || (has(self.ports) && self.ports.exists(p, has(p.enforcement) && p.enforcement == 'Audit'))"
+    ).message("there is nothing to promote where every denial is carried out: write enforcement: Audit, \
+               or leave promoteAfter out"),
 )]
 pub struct BackendTrustSpec {
     /// The pods behind this lock, in this namespace. It can't be changed: make a new BackendTrust for other
@@ -88,6 +95,20 @@ pub struct BackendTrustSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port"]))]
     pub ports: Vec<Port>,
+    /// What becomes of a denial, on every port that says nothing else. `Enforce`: it is carried out. `Audit`: the call goes
+    /// through, and is logged, counted and reported in the status; on HTTP ports callers may then come by TLS or
+    /// without, on TCP ports by TLS with any certificate. Absent: `Enforce`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Enforcement>")]
+    pub enforcement: Option<Enforcement>,
+    /// With `Audit`: once nobody would have been denied on any audited port for so long, by the word of every pod,
+    /// `Audit` is over for good and denials are carried out: `0s` to `8760h`. Absent: `Audit` lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration::<0, 8760>")]
+    pub promote_after: Option<Duration>,
+    /// How a new lock comes into force. Absent: `Immediate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// How the backend presents itself to the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Server>,
@@ -135,9 +156,12 @@ pub enum Interception {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.protocol) || has(self.open) || has(self.locks) || has(self.transport)")
-        .message("this entry says nothing about its port: write protocol, locks, transport or open, \
-                  or leave the entry out"),
+    validation = Rule::new(
+        "has(self.protocol) || has(self.open) || has(self.locks) || has(self.transport) || has(self.enforcement)"
+    ).message("this entry says nothing about its port: write protocol, locks, transport, enforcement or open, \
+               or leave the entry out"),
+    validation = Rule::new("!has(self.enforcement) || !has(self.open)")
+        .message("nobody is denied on an open port: leave enforcement out beside open"),
     validation = Rule::new("!has(self.protocol) || !has(self.open) || self.protocol == 'UDP'")
         .message("an open port passes bytes as they are, whatever they mean: leave protocol out beside open"),
     validation = Rule::new("!has(self.protocol) || self.protocol != 'UDP' || has(self.open)")
@@ -169,6 +193,10 @@ pub struct Port {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Transport>")]
     pub transport: Option<Transport>,
+    /// What becomes of a denial on this port. Absent: as the BackendTrust says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Enforcement>")]
+    pub enforcement: Option<Enforcement>,
     /// Takes the lock off this port: everybody may call it, without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Open>,
@@ -248,6 +276,14 @@ pub struct BackendTrustStatus {
     /// Texts for the columns of `kubectl get`; not for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<TrustSummary>,
+    /// How far the lock has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::one_of::<Stage>")]
+    pub stage: Option<Stage>,
+    /// Since when denials are carried out where the spec says `Audit`, because `promoteAfter` is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub promoted_at: Option<Time>,
     /// The configuration that the pods are meant to have loaded: `sha256:` and hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::TEXT))]
@@ -305,7 +341,7 @@ pub struct PodsStatus {
 }
 
 /// One container port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortStatus {
     /// Its number.
@@ -326,10 +362,13 @@ pub struct PortStatus {
     /// How callers come to it: by `TLS`, `Plaintext`, or `UDP` for a UDP port.
     #[schemars(length(max = limits::TEXT))]
     pub transport: String,
-    /// What happens to a caller without a key: `Enforce`. Absent for an open port.
+    /// What becomes of a denial at present: `Enforce` or `Audit`. Absent for an open port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::TEXT))]
-    pub enforcement: Option<String>,
+    #[schemars(schema_with = "schema::one_of::<Enforcement>")]
+    pub enforcement: Option<Enforcement>,
+    /// With `Audit`: who would have been denied, counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditStatus>,
     /// Services that lead to it, each `<name>:<Service port>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = limits::SERVICES), inner(length(max = limits::TEXT)), extend("x-kubernetes-list-type" = "atomic"))]

@@ -13,6 +13,7 @@ pub mod locks;
 pub mod manifest;
 pub mod port;
 pub mod reference;
+pub mod rollout;
 pub mod rotation;
 mod schema;
 pub mod selector;

@@ -34,8 +34,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 32;
 /// More than any answer needs.
 const MAX_ANSWER: usize = 64 * 1024;
-/// An answer is believed for so long, then the pod is asked again.
-const FRESH: Duration = Duration::from_secs(300);
+/// An answer is believed for so long where nothing but the configuration is asked for, then the pod is asked again.
+pub const FRESH: Duration = Duration::from_secs(300);
 
 /// Why a sidecar's word could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -162,12 +162,12 @@ impl Answers {
         self.lock().get(uid).and_then(|heard| heard.answer.clone().err())
     }
 
-    /// Whether the pod must be asked whether it has loaded `wanted`.
-    pub fn must_ask(&self, pod: &LeanPod, key: &LockKey, wanted: &str) -> bool {
+    /// Whether the pod must be asked whether it has loaded `wanted`; an answer is believed for `fresh`.
+    pub fn must_ask(&self, pod: &LeanPod, key: &LockKey, wanted: &str, fresh: Duration) -> bool {
         let asks = can_answer(pod, key);
         asks && !self.current(pod).is_some_and(|heard| {
             let tried = !listens(pod.common()) || heard.exposed.is_some_and(|ports| ports.is_empty());
-            heard.at.elapsed() < FRESH
+            heard.at.elapsed() < fresh
                 && tried
                 && heard.answer.is_ok_and(|loaded| loaded.config_hash.as_deref() == Some(wanted))
         })

@@ -18,6 +18,7 @@ use postern_crds::{ApiRoute, BackendTrustStatus, ConditionType};
 use crate::acknowledge::Answers;
 use crate::apply::{brief, is_ours};
 use crate::inputs::{Authorities, Existing, Inputs, KeyId, LockKey, PodFacts};
+use crate::plan::Progress;
 use crate::render::admission;
 use crate::resolve::selectors::Selector;
 use crate::settings::Settings;
@@ -148,6 +149,7 @@ pub async fn gather(
         admission: admission_state(policy.as_ref(), binding.as_ref()),
         references,
         armed_since: armed_since(status),
+        progress: Progress::new(status),
         routes,
     };
     Ok(Found { inputs, pods, lock_secret, keys, policy, binding, network_policy })

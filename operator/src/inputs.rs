@@ -18,6 +18,7 @@ use postern_crds::{ApiRoute, BackendTrust};
 use zeroize::Zeroizing;
 
 use crate::injection::shape::Shape;
+use crate::plan::Progress;
 use crate::resolve::selectors::Selector;
 
 pub use credentials::{
@@ -103,6 +104,8 @@ pub struct Inputs {
     pub references: BTreeMap<String, Reference>,
     /// Since when the lock's `Armed` condition has been `True` without a break; from its status.
     pub armed_since: Option<Timestamp>,
+    /// How far the lock has come into force; from its status.
+    pub progress: Progress,
 }
 
 /// An object under a name that Postern uses.

@@ -11,6 +11,7 @@ mod leaf;
 mod material;
 mod outcome;
 mod pods;
+mod progress;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ pub use leaf::{AuthorityKind, IssueReason, LeafPlan, LeafSpec};
 pub use material::{Issue, KeyMaterial, Material};
 pub use outcome::{Armed, Failure, Outcome};
 pub use pods::{PodPlan, PodState, PodsPlan};
+pub use progress::{Advance, AuditSum, EnforcementPlan, Progress};
 
 /// Why an object is not accepted, or a reference of it not resolved. The message names the object, the cause,
 /// and what to do.
@@ -129,6 +131,8 @@ pub struct LockPlan {
     pub ports: Vec<PortPlan>,
     /// Whether the sidecar takes over named ports, so that a `NetworkPolicy` has to close the others.
     pub listens: bool,
+    /// How far it has come into force.
+    pub enforcement: EnforcementPlan,
     /// UDP ports that anybody may send to.
     pub open_udp: BTreeSet<u16>,
     /// What a caller must show, for the column: `mTLS`, `mTLS +1 open`, with `trusted workload` where the pods may be

@@ -8,26 +8,27 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 use postern_config::signed::Signer;
+use postern_crds::rollout::Stage;
 use postern_crds::{BackendTrustStatus, ConditionType};
 
-use crate::acknowledge::{Answers, Asker};
+use crate::acknowledge::{self, Answers, Asker};
 use crate::announce;
 use crate::apply::{ApplyError, brief};
 use crate::armed::Proofs;
-use crate::gather::{self, Found, GatherError, Reader, Sources, gather};
+use crate::gather::{Found, GatherError, Reader, Sources, gather};
 use crate::inputs::{Authorities, LockKey};
 use crate::issue::{self, IssueError};
 use crate::metrics::{LockFacts, Metrics, Outcome as Ended};
-use crate::plan::{Armed, KeyAction, LockState, Material, Outcome, Plan, PodState};
+use crate::plan::{Armed, KeyAction, LockPlan, LockState, Material, Outcome, Plan};
 use crate::registration::Registration;
 use crate::render::{self, RenderError};
-use crate::resolve::{self, pods};
+use crate::resolve::{self, routes::earliest};
 use crate::rollout;
 use crate::settings::Settings;
 use crate::status::Reporter;
-use crate::watch::lean::LeanPod;
 use crate::watch::{Next, Stores, Urgency, Waker, touched};
 
+mod ask;
 mod doubt;
 mod patience;
 mod remove;
@@ -38,10 +39,6 @@ pub use patience::Patience;
 /// Even if nothing changes, each lock is looked at so often: whether all is still as it was written, and whether
 /// the pods still say so.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(600);
-
-/// A kubelet and a sidecar that are prompt have a new configuration in force within this time; only later is there
-/// anything to report.
-const PROMPT: Duration = Duration::from_millis(700);
 
 /// When a lock could not be looked at for so long, what its status says is no longer believed.
 const DOUBTFUL_AFTER: Duration = Duration::from_secs(10);
@@ -163,7 +160,10 @@ impl Reconciler {
         if let Some(changed) = admission {
             outcome.armed = self.show_armed(&found, &plan, changed).await;
         }
-        let settled = self.acknowledge(&found, &mut outcome, written).await;
+        let asked_every = plan.lock.present().and_then(LockPlan::asked_every);
+        let fresh = asked_every.map_or(acknowledge::FRESH, |every| every / 2);
+        let (settled, pods) = self.acknowledge(&found, &mut outcome, written, fresh).await;
+        Self::advance(&found, &plan, &objects, &pods, &mut outcome);
         let retry = self.roll_out(&found, &plan, &mut outcome).await;
         let ready = self.report(&found, &plan, &material, &objects, &outcome).await?;
         self.measure(&found, &plan, &material, ready);
@@ -178,7 +178,8 @@ impl Reconciler {
             let over = key.action.step().is_some_and(|step| step.leaves_no_overlap(now));
             over && matches!(outcome.keys.get(&key.id), Some(Ok(())))
         });
-        if handed_over {
+        let renew = outcome.advance.as_ref().is_some_and(|advance| advance.renew);
+        if handed_over || renew {
             return Ok(Next::After(Duration::ZERO));
         }
         // Nothing tells when it can be read again.
@@ -251,47 +252,6 @@ impl Reconciler {
         armed
     }
 
-    /// Asks the pods that have not yet said that they have the present configuration, and judges them. Returns
-    /// whether the last of them has said so just now.
-    async fn acknowledge(&self, found: &Found, outcome: &mut Outcome, written: bool) -> bool {
-        let mut inputs = found.inputs.clone();
-        let key = &inputs.key;
-        let Ok(Some(hash)) = &outcome.lock_secret else {
-            outcome.pods = pods::judge(&inputs, None);
-            return false;
-        };
-        if written {
-            self.patience.begin(key);
-        }
-        let pods: Vec<&LeanPod> = found.pods.iter().map(AsRef::as_ref).collect();
-        self.answers.retain(key, &pods);
-        let begun = Instant::now();
-        let mut judged = loop {
-            let silent: Vec<_> =
-                pods.iter().copied().filter(|pod| self.answers.must_ask(pod, key, hash)).collect();
-            let asked = !silent.is_empty();
-            self.answers.ask(&self.asker, key, silent).await;
-            inputs.pods = pods.iter().map(|pod| gather::facts(pod, key, &self.answers)).collect();
-            let judged = pods::judge(&inputs, Some(hash));
-            let wait = written && asked && begun.elapsed() < PROMPT && judged.outdated().next().is_some();
-            if !wait {
-                break judged;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
-        for pod in &mut judged.pods {
-            if let (PodState::Outdated { why }, Some(failure)) =
-                (&mut pod.state, self.answers.failure(&pod.uid))
-            {
-                *why = failure;
-            }
-        }
-        let all_current = judged.outdated().next().is_none();
-        let lag = if all_current { self.patience.end(key) } else { None };
-        outcome.pods = judged;
-        lag.inspect(|lag| self.metrics.acknowledged(*lag)).is_some()
-    }
-
     /// Replaces pods without the lock, once new ones are sure to have it. Returns whether to look again soon.
     async fn roll_out(&self, found: &Found, plan: &Plan, outcome: &mut Outcome) -> bool {
         let (Some(lock), Armed::Yes) = (plan.lock.present(), &outcome.armed) else { return false };
@@ -302,6 +262,7 @@ impl Reconciler {
             &outcome.pods,
             &inputs.pods,
             lock.replace_pods,
+            lock.enforcement.stage == Stage::Injecting,
             inputs.now,
         )
         .await;
@@ -377,8 +338,15 @@ impl Reconciler {
             self.patience.calm(key);
             None
         };
-        let due = plan.requeue_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-        let delays = [soon, due.map(|due| due.max(Duration::from_secs(1))), Some(AT_LEAST_EVERY)];
+        let due = plan.requeue_at.map(|at| until(at, now));
+        let asked = plan.lock.present().and_then(LockPlan::asked_every);
+        let advance = outcome.advance.as_ref().and_then(|advance| advance.again_at);
+        let due = earliest(due, advance.map(|at| until(at, now)));
+        let delays = [soon, asked, due.map(|due| due.max(Duration::from_secs(1))), Some(AT_LEAST_EVERY)];
         Next::After(delays.into_iter().flatten().min().unwrap_or(AT_LEAST_EVERY))
     }
+}
+
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }

@@ -35,13 +35,14 @@ pub struct Report {
 
 /// Replaces what has to be replaced, and says what can't be.
 ///
-/// `replace`: whether pods that ran before are replaced by the operator; those that slipped in always are.
+/// `canary`: whether one workload goes first. `replace`: whether pods that ran before are replaced by the operator; those that slipped in always are.
 pub async fn replace(
     client: &Client,
     namespace: &str,
     plan: &PodsPlan,
     facts: &[PodFacts],
     replace: bool,
+    canary: bool,
     now: Timestamp,
 ) -> Report {
     let mut report = Report::default();
@@ -60,7 +61,7 @@ pub async fn replace(
             }
         }
     }
-    let steps = decide(plan, facts, &workloads, replace);
+    let steps = decide(plan, facts, &workloads, replace, canary);
     let done: Vec<_> = futures::stream::iter(steps)
         .map(|step| take(client, namespace, step, now))
         .buffer_unordered(8)

@@ -136,13 +136,13 @@ async fn a_pod_is_asked_until_it_has_what_is_wanted_and_again_after_a_restart() 
     let name = "orders.shop.lock.postern.internal";
     let port = sidecar(&backends, &callers, name, answer("200 OK", LOADED)).await;
     let (answers, asker, it) = (Answers::default(), asker(&backends, &callers, port), pod(0, true));
-    assert!(answers.must_ask(&it, &key(), "sha256:1"));
+    assert!(answers.must_ask(&it, &key(), "sha256:1", FRESH));
     answers.ask(&asker, &key(), vec![&it]).await;
-    assert!(!answers.must_ask(&it, &key(), "sha256:1"));
-    assert!(answers.must_ask(&it, &key(), "sha256:2"));
-    assert!(answers.must_ask(&pod(1, true), &key(), "sha256:1"));
+    assert!(!answers.must_ask(&it, &key(), "sha256:1", FRESH));
+    assert!(answers.must_ask(&it, &key(), "sha256:2", FRESH));
+    assert!(answers.must_ask(&pod(1, true), &key(), "sha256:1", FRESH));
     assert_eq!(answers.loaded(&pod(1, true)), None);
-    assert!(!answers.must_ask(&pod(0, false), &key(), "sha256:2"), "it has not started");
+    assert!(!answers.must_ask(&pod(0, false), &key(), "sha256:2", FRESH), "it has not started");
     answers.retain(&key(), &[]);
     assert_eq!(answers.loaded(&it), None);
 }
@@ -182,6 +182,6 @@ async fn the_ports_of_an_application_without_a_redirect_are_dialled_once_it_is_r
         let answers = Answers::default();
         answers.ask(&asker, &key(), vec![&pod]).await;
         assert_eq!(answers.exposed(&pod), exposed, "{case}");
-        assert_eq!(answers.must_ask(&pod, &key(), "sha256:1"), again, "{case}");
+        assert_eq!(answers.must_ask(&pod, &key(), "sha256:1", FRESH), again, "{case}");
     }
 }

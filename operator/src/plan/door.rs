@@ -31,7 +31,7 @@ pub struct Door {
     pub locks: Vec<DoorLock>,
     /// How callers come to it.
     pub transport: Transport,
-    /// Whether a denial is carried out.
+    /// Whether a denial is carried out: in [`super::LockPlan::ports`] now, elsewhere as the lock's author wants it.
     pub enforcement: Enforcement,
 }
 

@@ -29,7 +29,7 @@ pub struct KeyPlan {
 pub enum KeyAction {
     /// Both are written.
     Write(KeyStep),
-    /// The Secret is written, the `ConfigMap` stays as it is: the lock is orphaned.
+    /// The Secret is written, the `ConfigMap` stays as it is: the lock is orphaned, or not yet in front of all pods.
     Renew(KeyStep),
     /// Both stay as they are, since the gateway's namespace can't be read. The sidecars go on letting in what they let
     /// in, by the pins that were published last.

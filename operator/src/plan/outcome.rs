@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postern_crds::Reason;
 
 use crate::inputs::KeyId;
-use crate::plan::PodsPlan;
+use crate::plan::{Advance, PodsPlan};
 
 /// What became of a plan.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Outcome {
     /// Evictions and restarts that were refused or can't be done, one sentence each, for the message of
     /// `Programmed`.
     pub rollout: Vec<String>,
+    /// What the pods' words make of the lock's stage and audit; absent: nothing was asked.
+    pub advance: Option<Advance>,
     /// Somebody changed an object between reading and writing, so it was left alone: decide anew.
     pub outdated: bool,
 }
@@ -34,6 +36,7 @@ impl Default for Outcome {
             keys: BTreeMap::new(),
             pods: PodsPlan::default(),
             rollout: Vec::new(),
+            advance: None,
             outdated: false,
         }
     }

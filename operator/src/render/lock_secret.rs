@@ -21,6 +21,8 @@ pub struct RenderedLock {
     pub secret: Secret,
     /// [`Content::hash`]: `status.configHash`, and the pods' annotation.
     pub config_hash: String,
+    /// The policy in it, with all pins.
+    pub policy: Policy,
 }
 
 /// A lock's Secret that can't be rendered.
@@ -56,6 +58,7 @@ pub fn render(
         policy: with_pins(bundle, material),
         settings: bundle.settings.clone(),
     };
+    let policy = content.policy.clone();
     let config_hash = content.hash().map_err(|error| RenderError::Bundle(name(), error.into()))?;
     let (payload, signature) = match &bundle.previous {
         Some(previous) if previous.by_current_key && previous.bundle.content == content => {
@@ -79,7 +82,7 @@ pub fn render(
         data: Some(data),
         ..Secret::default()
     };
-    Ok(RenderedLock { secret, config_hash })
+    Ok(RenderedLock { secret, config_hash, policy })
 }
 
 /// Above the last one, also when the clock went back or the trust was made anew.

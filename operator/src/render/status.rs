@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use postern_config::policy::{Protocol, Transport};
+use postern_config::policy::{self, Protocol, Transport};
 use postern_crds::api_route::{
     ApiRouteStatus, BackendStatus, ConfigurationRef, CredentialsStatus, GatewayCertificate, GatewayStatus,
     RouteSummary, SecretRef,
@@ -13,10 +13,13 @@ use postern_crds::api_route::{
 use postern_crds::backend_trust::{
     BackendTrustStatus, CertificateStatus, PodsStatus, PortStatus, TrustSummary,
 };
+use postern_crds::rollout::{AuditStatus, Enforcement};
 use postern_crds::{backend_trust, limits};
 
 use crate::inputs::{KeyCredentials, LeafFacts, basic_id, header_id};
-use crate::plan::{KeyPlan, LockPlan, Material, Outcome, Plan, PodsPlan, PortPlan, RoutePlan};
+use crate::plan::{
+    Advance, AuditSum, KeyPlan, LockPlan, Material, Outcome, Plan, PodsPlan, PortPlan, RoutePlan,
+};
 use crate::render::Objects;
 use crate::resolve::conditions::{self, Verdict};
 use crate::resolve::leaves;
@@ -24,7 +27,7 @@ use crate::resolve::leaves;
 /// The status of the `BackendTrust`, if it exists.
 pub fn trust(plan: &Plan, material: &Material, outcome: &Outcome) -> Option<BackendTrustStatus> {
     let lock = plan.lock.present()?;
-    let pods = &outcome.pods;
+    let (pods, advance) = (&outcome.pods, outcome.advance.as_ref());
     Some(BackendTrustStatus {
         observed_generation: Some(lock.generation),
         conditions: conditions(&conditions::lock(plan, outcome), lock.generation, plan.now),
@@ -33,10 +36,16 @@ pub fn trust(plan: &Plan, material: &Material, outcome: &Outcome) -> Option<Back
             mode: Some("-".to_owned()),
             guarded: Some(format!("{}/{}", pods.guarded(), pods.selected())),
         }),
+        stage: Some(advance.and_then(|advance| advance.progress.stage).unwrap_or(lock.enforcement.stage)),
+        promoted_at: match advance {
+            Some(advance) => advance.progress.promoted_at,
+            None => lock.enforcement.promoted_at,
+        }
+        .map(Time),
         config_hash: outcome.lock_secret.clone().ok().flatten(),
         attached_routes: i32::try_from(plan.routes.iter().filter(|route| route.attached()).count()).ok(),
         pods: Some(pods_status(pods)),
-        ports: ports(lock),
+        ports: ports(lock, advance),
         certificates: material.server.iter().map(|leaf| certificate(&leaf.facts)).collect(),
     })
 }
@@ -56,7 +65,7 @@ fn pods_status(pods: &PodsPlan) -> PodsStatus {
 }
 
 /// One entry for each number of TCP, and one for each open UDP port; a port whose name no pod has yet is left out.
-fn ports(lock: &LockPlan) -> Vec<PortStatus> {
+fn ports(lock: &LockPlan, advance: Option<&Advance>) -> Vec<PortStatus> {
     let mut seen = BTreeSet::new();
     let numbered = lock
         .ports
@@ -64,7 +73,10 @@ fn ports(lock: &LockPlan) -> Vec<PortStatus> {
         .flat_map(|plan| plan.numbers.iter().map(move |(number, name)| (*number, name, plan)));
     let mut ports: Vec<_> = numbered
         .filter(|(number, ..)| seen.insert(*number))
-        .map(|(number, name, plan)| port(number, name.clone(), plan))
+        .map(|(number, name, plan)| PortStatus {
+            audit: advance.and_then(|advance| advance.audits.get(&number)).map(audit),
+            ..port(number, name.clone(), plan)
+        })
         .chain(lock.open_udp.iter().copied().map(udp_port))
         .collect();
     ports.sort_by(|a, b| (a.port, &a.transport).cmp(&(b.port, &b.transport)));
@@ -86,8 +98,19 @@ fn port(number: u16, name: Option<String>, plan: &PortPlan) -> PortStatus {
         protocol: door.map(|_| protocol),
         locks: door.map_or_else(|| "open".to_owned(), ToString::to_string),
         transport: format!("{:?}", door.map_or(Transport::Plaintext, |door| door.transport)),
-        enforcement: door.map(|door| format!("{:?}", door.enforcement)),
+        enforcement: door.map(|door| match door.enforcement {
+            policy::Enforcement::Enforce => Enforcement::Enforce,
+            policy::Enforcement::Audit => Enforcement::Audit,
+        }),
+        audit: None,
         services: plan.services.iter().take(limits::SERVICES).cloned().collect(),
+    }
+}
+
+fn audit(sum: &AuditSum) -> AuditStatus {
+    AuditStatus {
+        would_deny: i64::try_from(sum.would_deny).unwrap_or(i64::MAX),
+        clean_since: Time(sum.clean_since),
     }
 }
 
@@ -99,6 +122,7 @@ fn udp_port(number: u16) -> PortStatus {
         locks: "open".to_owned(),
         transport: "UDP".to_owned(),
         enforcement: None,
+        audit: None,
         services: Vec::new(),
     }
 }

@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use postern_crds::{ConditionType, Reason, limits};
+use postern_crds::rollout::Stage;
+use postern_crds::{ConditionType, Duration, Reason, limits};
 
 use crate::plan::{
     Armed, KeyAction, KeyPlan, LockPlan, LockState, Outcome, Plan, PodState, PodsPlan, Refusal, RoutePlan,
 };
 use crate::resolve::backend::some_of;
+use crate::resolve::{ports, stage};
 
 /// One condition before it is written: status `None` is `Unknown`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +78,9 @@ pub fn lock(plan: &Plan, outcome: &Outcome) -> Vec<Verdict> {
     let LockState::Present(lock) = &plan.lock else { return Vec::new() };
     let parts = vec![
         refused_or(ConditionType::Accepted, &lock.refusals, || {
-            Verdict::good(ConditionType::Accepted, Reason::Accepted, "the lock makes sense")
+            let note = stage::note(&lock.enforcement, &lock.ports).map(|note| format!("; {note}"));
+            let message = format!("the lock makes sense{}", note.unwrap_or_default());
+            Verdict::good(ConditionType::Accepted, Reason::Accepted, message)
         }),
         refused_or(ConditionType::ResolvedRefs, &lock.refusals, || {
             Verdict::good(
@@ -89,7 +93,55 @@ pub fn lock(plan: &Plan, outcome: &Outcome) -> Vec<Verdict> {
         lock_programmed(lock, outcome),
     ];
     let sum = sum(&parts, "every selected pod runs behind the lock and has loaded its configuration");
+    let sum = if sum.status == Some(true) { weakened(lock, outcome).unwrap_or(sum) } else { sum };
     parts.into_iter().chain([sum]).collect()
+}
+
+/// Why a lock that is in front of every pod still lets everybody in, if it does: nobody is to read that it protects.
+fn weakened(lock: &LockPlan, outcome: &Outcome) -> Option<Verdict> {
+    let unready = |reason, message| Some(Verdict::bad(ConditionType::Ready, reason, message));
+    let advance = outcome.advance.as_ref();
+    let denied: Vec<_> = advance
+        .iter()
+        .flat_map(|advance| &advance.audits)
+        .filter(|(_, audit)| audit.would_deny > 0)
+        .map(|(port, audit)| {
+            format!(
+                "{} calls of port {port} would have been denied ({})",
+                audit.would_deny,
+                audit.callers.join(", ")
+            )
+        })
+        .collect();
+    let denied =
+        if denied.is_empty() { "nobody would have been denied yet".to_owned() } else { denied.join("; ") };
+    if lock.enforcement.stage != Stage::Enforcing {
+        let waits_for = advance.map(|advance| advance.waits_for.join("; ")).unwrap_or_default();
+        let deadline = lock.enforcement.deadline.map(|at| at.to_string()).unwrap_or_default();
+        return unready(
+            Reason::Staged,
+            format!(
+                "stage {}: HTTP ports still let everybody in, by TLS and without, until {deadline} at the latest; it waits \
+                 for {waits_for}; {denied}",
+                lock.enforcement.stage
+            ),
+        );
+    }
+    let ports: Vec<_> = lock.audited().map(|port| ports::show(&port.port)).collect();
+    if ports.is_empty() {
+        return None;
+    }
+    let promotion = match lock.enforcement.promote_after {
+        Some(after) => {
+            let after = Duration(after.unsigned_abs());
+            format!("when nobody would have been for {after}, denials are carried out (promoteAfter)")
+        }
+        None => "write enforcement: Enforce, or promoteAfter, to have denials carried out".to_owned(),
+    };
+    unready(
+        Reason::AuditMode,
+        format!("enforcement Audit lets everybody in on port {}: {denied}; {promotion}", ports.join(", ")),
+    )
 }
 
 /// The worst of the others: what is false counts before what is unknown.

@@ -3,6 +3,7 @@
 use postern_config::policy::{Enforcement, Mode, Protocol, Require, Transport, Upstream};
 use postern_crds::backend_trust::Port;
 use postern_crds::locks::{self, LockType};
+use postern_crds::rollout;
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
 use crate::plan::{BasicPlan, BasicSource, CallerPlan, Door, DoorLock, HeaderPlan, Refusal};
@@ -37,7 +38,10 @@ pub fn door(trust: &BackendTrust, port: Option<&Port>) -> Door {
             locks::Transport::TLS => Transport::TLS,
             locks::Transport::Plaintext => Transport::Plaintext,
         },
-        enforcement: Enforcement::Enforce,
+        enforcement: match port.and_then(|port| port.enforcement).or(spec.enforcement).unwrap_or_default() {
+            rollout::Enforcement::Enforce => Enforcement::Enforce,
+            rollout::Enforcement::Audit => Enforcement::Audit,
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! One route's key on one gateway: whether it is handed out, and what becomes of its objects.
 
 use postern_config::layout;
+use postern_crds::rollout::Stage;
 use postern_crds::{ApiRoute, ConditionType, Reason};
 
 use crate::inputs::{ExistingKey, Inputs, KeyId};
@@ -49,7 +50,17 @@ pub fn plan(
             &site.published,
         );
         *again_at = earliest(*again_at, earliest(decision.again_at, credentials_again_at));
-        plan.action = KeyAction::Write(KeyStep { leaf: decision.plan, credentials });
+        let step = KeyStep { leaf: decision.plan, credentials };
+        plan.action = if site.stage == Stage::Injecting {
+            plan.refusals.push(Refusal::new(
+                ConditionType::Programmed,
+                Reason::Pending,
+                held_back(&plan, inputs),
+            ));
+            KeyAction::Renew(step)
+        } else {
+            KeyAction::Write(step)
+        };
     }
     plan
 }
@@ -71,6 +82,17 @@ fn wanted(site: &Site<'_>, door: &Door) -> Wanted {
     };
     let header_name = door.header().map(|header| header.name.clone()).unwrap_or_default();
     Wanted { basic, header, header_name }
+}
+
+/// A gateway that went on to TLS now would not reach the pods that still run without the lock.
+fn held_back(key: &KeyPlan, inputs: &Inputs) -> String {
+    format!(
+        "the configuration {}/{} is written once every pod of BackendTrust {} runs behind the lock (rollout Staged, stage \
+         Injecting): until then the gateway goes on calling as it did",
+        key.namespace.as_deref().unwrap_or_default(),
+        key.id.object_name(),
+        inputs.key.name
+    )
 }
 
 /// The gateway, if the route may use it.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Service;
 use postern_config::layout;
-use postern_config::policy::{PortRef, Transport};
+use postern_config::policy::{Enforcement, PortRef, Transport};
 use postern_crds::backend_trust::UpdateStrategyType;
+use postern_crds::rollout::Stage;
 use postern_crds::{BackendTrust, ConditionType, Reason};
 
 use crate::injection::shape::{Admitted, Shape};
@@ -22,7 +23,7 @@ use crate::resolve::references::References;
 use crate::resolve::routes::{self, Site, earliest};
 use crate::resolve::selectors::Selector;
 use crate::resolve::territory::Territory;
-use crate::resolve::{backend, names, pods, revoked, sidecar, users};
+use crate::resolve::{backend, names, pods, revoked, sidecar, stage, users};
 use crate::settings::Settings;
 
 /// Decides about a lock that exists.
@@ -39,6 +40,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let revoked = revoked::revoked(trust);
     let clock = Clock::of_lock(inputs.now, settings.lifetimes, trust.spec.rotation.as_ref(), &revoked);
     let references = References::new(inputs, lock_ports.doors());
+    let enforcement = stage::plan(inputs, trust);
     let site = Site {
         settings,
         inputs,
@@ -51,9 +53,11 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         references: &references,
         clock,
         published: Published::new(inputs),
+        stage: enforcement.stage,
     };
     let (routes, again_at) = routes::resolve(&site);
-    let ports = if closed { Vec::new() } else { port_plans(&lock_ports, &routes, &pod_ports) };
+    let mut ports = if closed { Vec::new() } else { port_plans(&lock_ports, &routes, &pod_ports) };
+    stage::apply(&enforcement, &mut ports);
     let judged = pods::judge(inputs, deployed_hash(inputs).as_deref());
 
     let served =
@@ -90,9 +94,11 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
             &lock_ports.default,
             &ports,
             &open_udp,
+            enforcement.stage,
             trust.spec.trusted_workload == Some(true),
         ),
         ports,
+        enforcement,
         open_udp,
         listens: !redirects(trust),
         admission: objections.armable.then(|| admission(inputs, trust, &territory)),
@@ -104,7 +110,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         key: inputs.key.clone(),
         now: inputs.now,
         requeue_at: earliest(
-            earliest(again_at, look_at_references(inputs)),
+            earliest(again_at, earliest(look_at_references(inputs), lock.enforcement.deadline)),
             leaf.again_at.filter(|_| bundle.is_some()),
         ),
         seen: pods::seen(inputs),
@@ -313,7 +319,13 @@ fn port_plans(lock_ports: &LockPorts, routes: &[RoutePlan], pods: &PodPorts) -> 
 }
 
 /// The lock's own door first, then those of single ports that differ, then what weakens them.
-fn locks_label(default: &Door, ports: &[PortPlan], open_udp: &BTreeSet<u16>, trusted: bool) -> String {
+fn locks_label(
+    default: &Door,
+    ports: &[PortPlan],
+    open_udp: &BTreeSet<u16>,
+    stage: Stage,
+    trusted: bool,
+) -> String {
     let doors = || std::iter::once(default).chain(ports.iter().filter_map(|port| port.access.door()));
     let mut labels: Vec<String> = Vec::new();
     for label in doors().map(ToString::to_string) {
@@ -323,8 +335,15 @@ fn locks_label(default: &Door, ports: &[PortPlan], open_udp: &BTreeSet<u16>, tru
     }
     let plaintext =
         if doors().any(|door| door.transport == Transport::Plaintext) { " plaintext" } else { "" };
+    let audited = ports.iter().filter_map(|port| port.access.door());
+    let audited = audited.filter(|door| door.enforcement == Enforcement::Audit).count();
+    let audit = match (stage, audited) {
+        (Stage::Injecting | Stage::Permissive, _) => " staged",
+        (Stage::Enforcing, 0) => "",
+        (Stage::Enforcing, _) => " audit",
+    };
     let open = ports.iter().filter(|port| port.access.is_open()).count() + open_udp.len();
     let open = if open == 0 { String::new() } else { format!(" +{open} open") };
     let trusted = if trusted { ", trusted workload" } else { "" };
-    format!("{}{plaintext}{open}{trusted}", labels.join(", "))
+    format!("{}{plaintext}{audit}{open}{trusted}", labels.join(", "))
 }

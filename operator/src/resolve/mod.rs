@@ -24,6 +24,7 @@ pub mod routes;
 pub mod rules;
 pub mod selectors;
 pub mod sidecar;
+pub mod stage;
 pub mod stages;
 pub mod territory;
 pub mod users;

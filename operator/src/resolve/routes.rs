@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use postern_config::policy::{PortRef, Protocol};
 use postern_crds::locks::Accepted;
+use postern_crds::rollout::Stage;
 use postern_crds::{ApiRoute, ConditionType, Reason, limits};
 
 use k8s_openapi::api::core::v1::Service;
@@ -48,6 +49,8 @@ pub struct Site<'a> {
     pub clock: Clock<'a>,
     /// For the leaves.
     pub published: Published<'a>,
+    /// How far the lock has come into force.
+    pub stage: Stage,
 }
 
 /// A port that an accepted route leads to.

@@ -61,7 +61,73 @@ pub(super) fn to_look_up(plan: &PodsPlan, replace: bool) -> BTreeSet<Owner> {
 
 /// Decides. A workload is restarted once: what is restarted already is given time to replace its pods. Of pods
 /// that can only be evicted, one of each owner goes at a time, and the next when all others are ready.
+///
+/// With a `canary`, one workload goes first, and the others when a pod of it is ready behind the lock.
 pub fn decide(
+    plan: &PodsPlan,
+    facts: &[PodFacts],
+    workloads: &BTreeMap<Owner, Workload>,
+    replace: bool,
+    canary: bool,
+) -> Vec<Step> {
+    let steps = all_steps(plan, facts, workloads, replace);
+    let proven =
+        || plan.pods.iter().filter(|pod| pod.state == PodState::Current).any(|pod| is_ready(facts, pod));
+    if !canary || proven() { steps } else { first_alone(plan, facts, workloads, steps) }
+}
+
+/// As long as no pod is ready behind the lock, one workload is replaced and no other.
+fn first_alone(
+    plan: &PodsPlan,
+    facts: &[PodFacts],
+    workloads: &BTreeMap<Owner, Workload>,
+    steps: Vec<Step>,
+) -> Vec<Step> {
+    let slipped_in: BTreeSet<&str> =
+        replaceable(plan).filter(|(_, slipped_in)| *slipped_in).map(|(pod, _)| pod.name.as_str()).collect();
+    let replaces = |step: &Step| match step {
+        Step::Restart { .. } => true,
+        Step::Evict { pod } => !slipped_in.contains(pod.as_str()),
+        Step::Say(_) | Step::Later => false,
+    };
+    let guarded: Vec<_> =
+        plan.pods.iter().filter(|pod| pod.state.guarded()).map(|pod| pod.name.as_str()).collect();
+    let begun = !guarded.is_empty()
+        || replaceable(plan).any(|(pod, _)| {
+            let own = facts.iter().find(|facts| facts.uid == pod.uid);
+            let restarted = match pod.owner.as_ref().and_then(|owner| workloads.get(owner)) {
+                Some(Workload::Rolling { restarted, .. }) => *restarted,
+                _ => None,
+            };
+            own.is_some_and(|own| own.deleting || restarted.is_some_and(|at| own.created <= at))
+        });
+    let mut first = !begun;
+    let mut held = false;
+    let mut kept: Vec<_> = steps
+        .into_iter()
+        .filter(|step| {
+            let keep = !replaces(step) || std::mem::take(&mut first);
+            held |= !keep;
+            keep
+        })
+        .collect();
+    if held {
+        kept.push(Step::Later);
+        if let Some(pod) = guarded.first() {
+            kept.push(Step::Say(format!(
+                "pod {pod} is the first behind the lock and not ready, so no other workload is restarted: look at its \
+                 containers"
+            )));
+        }
+    }
+    kept
+}
+
+fn is_ready(facts: &[PodFacts], pod: &PodPlan) -> bool {
+    facts.iter().any(|facts| facts.uid == pod.uid && facts.ready && !facts.deleting)
+}
+
+fn all_steps(
     plan: &PodsPlan,
     facts: &[PodFacts],
     workloads: &BTreeMap<Owner, Workload>,

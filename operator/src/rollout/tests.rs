@@ -57,7 +57,7 @@ fn rolling(kind: &str, restarted: Option<i64>, blocked: Option<&str>) -> Workloa
 }
 
 fn steps(pods: &[PodFacts], workloads: &[(Owner, Workload)]) -> Vec<Step> {
-    decide(&plan(pods, false), pods, &workloads.iter().cloned().collect(), true)
+    decide(&plan(pods, false), pods, &workloads.iter().cloned().collect(), true, false)
 }
 
 fn restart(kind: &str) -> Step {
@@ -132,7 +132,7 @@ fn jobs_are_never_touched_and_bare_pods_are_named() {
 #[test]
 fn what_slipped_in_is_evicted_whatever_it_is() {
     let pods = [pod("a", 10, Some(owner("Job", "import")), false), pod("b", 10, None, false)];
-    let steps = decide(&plan(&pods, true), &pods, &BTreeMap::new(), false);
+    let steps = decide(&plan(&pods, true), &pods, &BTreeMap::new(), false, false);
     assert_eq!(steps, [evict("a"), evict("b")]);
 }
 
@@ -141,11 +141,53 @@ fn what_is_going_already_is_left_to_go() {
     let mut going = pod("a", 10, None, true);
     going.deleting = true;
     let pods = [going];
-    assert_eq!(decide(&plan(&pods, true), &pods, &BTreeMap::new(), true), []);
+    assert_eq!(decide(&plan(&pods, true), &pods, &BTreeMap::new(), true, false), []);
 }
 
 #[test]
 fn on_delete_replaces_nothing_that_ran_before() {
     let pods = [pod("a", 10, Some(owner("ReplicaSet", "orders-1")), true)];
-    assert_eq!(decide(&plan(&pods, false), &pods, &BTreeMap::new(), false), []);
+    assert_eq!(decide(&plan(&pods, false), &pods, &BTreeMap::new(), false, false), []);
+}
+
+/// Two workloads, of which the first has one pod behind the lock in the state given, if any.
+fn canary(state: Option<PodState>, ready: bool, restarted: Option<i64>) -> Vec<Step> {
+    let (carts, orders) = (owner("StatefulSet", "carts"), owner("StatefulSet", "orders"));
+    let pods = [
+        pod("carts-0", 10, Some(carts.clone()), true),
+        pod("carts-1", 30, Some(carts.clone()), ready),
+        pod("orders-0", 10, Some(orders.clone()), true),
+    ];
+    let mut plan = plan(&pods, false);
+    match state {
+        Some(state) => plan.pods[1].state = state,
+        None => drop(plan.pods.remove(1)),
+    }
+    let named = |name: &str, restarted: Option<i64>| Workload::Rolling {
+        kind: "StatefulSet".to_owned(),
+        name: name.to_owned(),
+        restarted: restarted.map(at),
+        blocked: None,
+    };
+    let workloads = BTreeMap::from([(carts, named("carts", restarted)), (orders, named("orders", None))]);
+    decide(&plan, &pods, &workloads, true, true)
+}
+
+#[test]
+fn a_canary_goes_first_and_stops_the_others_unless_it_is_ready() {
+    let restart = |name: &str| Step::Restart { kind: "StatefulSet".to_owned(), name: name.to_owned() };
+    let outdated = || PodState::Outdated { why: String::new() };
+    let stuck = || {
+        Step::Say(
+            "pod carts-1 is the first behind the lock and not ready, so no other workload is restarted: look at its \
+             containers"
+                .to_owned(),
+        )
+    };
+    assert_eq!(canary(None, true, None), [restart("carts"), Step::Later], "the first");
+    assert_eq!(canary(None, true, Some(20)), [Step::Later], "the first is restarted");
+    assert_eq!(canary(Some(PodState::Starting), false, Some(20)), [Step::Later, stuck()]);
+    assert_eq!(canary(Some(outdated()), true, Some(20)), [Step::Later, stuck()]);
+    assert_eq!(canary(Some(PodState::Current), false, Some(20)), [Step::Later, stuck()]);
+    assert_eq!(canary(Some(PodState::Current), true, Some(20)), [restart("orders")], "proven");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use postern_config::loaded::Loaded;
 use postern_crds::{ApiRoute, BackendTrust};
 use postern_operator::settings::Floor;
 use serde::Deserialize;
@@ -84,6 +85,8 @@ pub(crate) struct Step {
     /// When the pods last saw a credential, by id, in seconds after the start of the world.
     #[serde(default)]
     pub(crate) seen: BTreeMap<String, i64>,
+    /// What every pod that answers says from now on, beside its configuration.
+    pub(crate) says: Option<Loaded>,
     /// Namespaces of gateways that can't be read.
     #[serde(default)]
     pub(crate) unreadable: Vec<String>,

@@ -18,10 +18,10 @@ use postern_operator::inputs::{
     LockSecret, PodFacts, Reference, SealedBundle, SecretData, SecretText,
 };
 use postern_operator::plan::{
-    Armed, CredentialsStep, Failure, Issue, LeafPlan, LeafSpec, Material, Outcome, Plan,
+    Armed, CredentialsStep, Failure, Issue, LeafPlan, LeafSpec, Material, Outcome, Plan, Progress,
 };
 use postern_operator::render::{self, Objects, gateway_secret};
-use postern_operator::resolve::{pods, resolve, selectors::Selector};
+use postern_operator::resolve::{pods, resolve, selectors::Selector, stage};
 use postern_operator::settings::{AllowedNamespaces, Flavour, Gateway, Images, Lifetimes, Settings};
 use postern_operator::watch::lean::LeanPod;
 use serde::Serialize;
@@ -50,6 +50,9 @@ pub(crate) struct World {
     changed: Vec<(String, serde_json::Value)>,
     requested_at: Option<Timestamp>,
     armed_since: Option<Timestamp>,
+    progress: Progress,
+    /// What every pod's sidecar has seen, and let through although it should not.
+    says: Loaded,
     /// The lock's policy, with its Binding's selector.
     admitted: Existing<Option<Selector>>,
 }
@@ -100,6 +103,8 @@ impl World {
             changed: Vec::new(),
             requested_at: None,
             armed_since: case.setting.armed_since,
+            progress: Progress::default(),
+            says: Loaded::default(),
             admitted: case.setting.armed_since.map_or(Existing::Absent, |_| Existing::Ours(None)),
         }
     }
@@ -109,6 +114,9 @@ impl World {
         self.now += step.after;
         self.deleted.extend(step.delete.iter().cloned());
         self.changed.extend(step.change.clone());
+        if let Some(says) = &step.says {
+            self.says = says.clone();
+        }
         self.requested_at = step.requested_at.or(self.requested_at);
         if step.new_signing_key {
             self.signer = Arc::new(Signer::from_pkcs8(&Signer::generate().unwrap()).unwrap());
@@ -116,7 +124,11 @@ impl World {
         }
         let deployed = self.deployed_hash();
         self.acknowledge(deployed.as_ref(), &self.gather(case, step).pods, step);
-        let look = self.look(case, step);
+        let mut look = self.look(case, step);
+        // The operator looks again at once where it has reached something.
+        while look.outcome.advance.as_ref().is_some_and(|advance| advance.renew) {
+            look = self.look(case, step);
+        }
         let settled = self.clone().look(case, step);
         assert_idle(&look, &settled);
         report::step(step, &look, case.setting.objects)
@@ -134,7 +146,14 @@ impl World {
             pod.loaded = self.loaded.get(&pod.name).cloned().filter(|_| !step.silent.contains(&pod.name));
         }
         let hash = outcome.lock_secret.clone().unwrap();
-        let outcome = Outcome { pods: pods::judge(&inputs, hash.as_deref()), ..outcome };
+        let judged = pods::judge(&inputs, hash.as_deref());
+        let policy = objects.lock.as_ref().map(|lock| &lock.policy);
+        let advance =
+            plan.lock.present().map(|lock| stage::advance(&inputs, lock, policy, &inputs.pods, &judged));
+        let outcome = Outcome { pods: judged, advance, ..outcome };
+        if let Some(status) = render::status::trust(&plan, &material, &outcome) {
+            self.progress = Progress::new(&status);
+        }
         Look { plan, material, objects, outcome, verify_key: self.signer.verify_key() }
     }
 
@@ -185,6 +204,7 @@ impl World {
             },
             references: self.references(case, step),
             armed_since: self.armed_since,
+            progress: self.progress.clone(),
             key,
         }
     }
@@ -383,12 +403,12 @@ impl World {
             if step.silent.contains(&pod.name) || pod.ips.is_empty() {
                 continue;
             }
-            let seen = step.seen.iter().map(|(id, after)| (id.clone(), 1_795_291_200 + after)).collect();
+            let seen = step.seen.iter().map(|(id, after)| (id.clone(), 1_795_291_200 + after));
             let loaded = Loaded {
                 config_hash: Some(hash.clone()),
                 version: "1".to_owned(),
-                seen,
-                ..Loaded::default()
+                seen: self.says.seen.clone().into_iter().chain(seen).collect(),
+                ..self.says.clone()
             };
             self.loaded.insert(pod.name.clone(), loaded);
         }

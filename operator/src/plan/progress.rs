@@ -1,0 +1,96 @@
+//! How far the enforcement of a lock has come, and what the sidecars say of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use postern_config::policy::Enforcement;
+use postern_crds::BackendTrustStatus;
+use postern_crds::rollout::Stage;
+
+use crate::plan::{LockPlan, PortPlan};
+
+/// While a lock comes in stages, its pods are asked so often.
+const STAGED_EVERY: Duration = Duration::from_secs(2);
+/// While a lock looks on, its pods are asked so often.
+const AUDITED_EVERY: Duration = Duration::from_secs(30);
+
+/// What has been reached, and stays so: it is kept in the lock's status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The stage; absent for a lock that nobody has looked at yet.
+    pub stage: Option<Stage>,
+    /// Since when denials are carried out although the spec says `Audit`.
+    pub promoted_at: Option<Timestamp>,
+    /// By container port: since when nobody would have been denied.
+    pub clean_since: BTreeMap<u16, Timestamp>,
+}
+
+impl Progress {
+    /// As the status has it.
+    pub fn new(status: &BackendTrustStatus) -> Self {
+        let audited = status.ports.iter().filter_map(|port| Some((port.port, port.audit.as_ref()?)));
+        Self {
+            stage: status.stage,
+            promoted_at: status.promoted_at.as_ref().map(|at| at.0),
+            clean_since: audited.map(|(port, audit)| (port, audit.clean_since.0)).collect(),
+        }
+    }
+}
+
+/// How a lock is enforced now, and what would change that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnforcementPlan {
+    /// The stage.
+    pub stage: Stage,
+    /// When the stages are over at the latest; absent if they are.
+    pub deadline: Option<Timestamp>,
+    /// Since when denials are carried out although the spec says `Audit`.
+    pub promoted_at: Option<Timestamp>,
+    /// How long nobody may have been denied until they are; absent: never, or they are already.
+    pub promote_after: Option<SignedDuration>,
+}
+
+impl LockPlan {
+    /// Ports on which whoever would be denied is let through now.
+    pub fn audited(&self) -> impl Iterator<Item = &PortPlan> {
+        let audited =
+            |port: &&PortPlan| port.access.door().is_some_and(|door| door.enforcement == Enforcement::Audit);
+        self.ports.iter().filter(audited)
+    }
+
+    /// How often the pods are asked what they have seen; absent: nothing hangs on it.
+    pub fn asked_every(&self) -> Option<Duration> {
+        if self.enforcement.stage != Stage::Enforcing {
+            Some(STAGED_EVERY)
+        } else {
+            self.audited().next().map(|_| AUDITED_EVERY)
+        }
+    }
+}
+
+/// What the sidecars' answers make of [`EnforcementPlan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// What has been reached.
+    pub progress: Progress,
+    /// By container port, each that is audited now.
+    pub audits: BTreeMap<u16, AuditSum>,
+    /// What the stage waits for, one sentence each.
+    pub waits_for: Vec<String>,
+    /// Whether what was reached changes the configuration, so that it must be made anew at once.
+    pub renew: bool,
+    /// When the clock alone brings the next step.
+    pub again_at: Option<Timestamp>,
+}
+
+/// What one audited port let through, over all pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSum {
+    /// Calls that would have been denied, since the start of each pod that runs now.
+    pub would_deny: u64,
+    /// Since when there was none.
+    pub clean_since: Timestamp,
+    /// Some of who they were.
+    pub callers: Vec<String>,
+}
