@@ -132,3 +132,12 @@ pub fn uri_of(identity: &Identity) -> String {
     });
     uris.next().expect("a URI")
 }
+
+/// SHA-256 of the first certificate (DER), lower-case hexadecimal digits.
+pub fn sha256_of(identity: &Identity) -> String {
+    use x509_parser::prelude::Pem;
+    let pem =
+        Pem::iter_from_buffer(identity.certificate.as_bytes()).next().expect("a certificate").expect("PEM");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &pem.contents);
+    hex::encode(digest)
+}

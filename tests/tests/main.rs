@@ -9,6 +9,7 @@
 
 mod api_server_restarted;
 mod applications_of_other_protocols;
+mod audit_mode;
 mod bad_resources;
 mod basic_lock;
 mod cel_rules;
@@ -36,10 +37,12 @@ mod operator_down;
 mod paths_outside_rules;
 mod pod_restarted_in_place;
 mod probes_of_all_kinds;
+mod revoked_certificates;
 mod route_deleted;
 mod scale_idle;
 mod shared_gateway_trick;
 mod sidecar_image_upgrade;
+mod staged_rollout;
 mod stateful_peers_on_open_port;
 mod tcp_through_gateway;
 mod third_party_server;
