@@ -110,7 +110,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, inbound: Inbound) {
         Ok(target) => target,
         Err(denial) => return worker.refuse(&denial, peer, 0, Party::Unknown, Asked::default()),
     };
-    if let Err(refusal) = enter(&worker, stream, peer, target, inbound.ticket).await {
+    // Boxed, because it is large, and would be moved with the task that serves.
+    if let Err(refusal) = Box::pin(enter(&worker, stream, peer, target, inbound.ticket)).await {
         refuse(&worker, &refusal, peer, target);
     }
 }

@@ -270,7 +270,7 @@ impl Collector for Metrics {
         let bounds = WORK.iter().map(|bound| f64::from(*bound) / 1e6).chain([f64::INFINITY]);
         out.histogram(
             "request_processing",
-            Unit::Seconds,
+            &Unit::Seconds,
             "Time that the sidecar itself spends on a request's and an answer's head, without the application's",
             nanoseconds,
             &bounds.zip(buckets).collect::<Vec<_>>(),
@@ -290,7 +290,7 @@ impl Collector for Metrics {
             }
         }
         let help = "Bytes passed from and to callers, without what TLS adds";
-        out.counters_of("passed", Unit::Bytes, help, &bytes)?;
+        out.counters_of("passed", &Unit::Bytes, help, &bytes)?;
         self.control.encode(&mut out)
     }
 }
@@ -317,7 +317,7 @@ impl ControlMetrics {
         out.counters("reloads", "Attempts to load a changed configuration", &reloads)?;
         out.gauges_of(
             "configuration_loaded_timestamp",
-            Unit::Seconds,
+            &Unit::Seconds,
             "When the configuration in force was loaded",
             &seconds(&self.loaded_at),
         )?;
@@ -333,13 +333,13 @@ impl ControlMetrics {
         )?;
         out.gauges_of(
             "server_certificate_not_before_timestamp",
-            Unit::Seconds,
+            &Unit::Seconds,
             "From when on the server's certificate is valid",
             &seconds(&self.certificate_start),
         )?;
         out.gauges_of(
             "server_certificate_expiry_timestamp",
-            Unit::Seconds,
+            &Unit::Seconds,
             "When the server's certificate expires",
             &seconds(&self.certificate_expiry),
         )?;

@@ -92,13 +92,12 @@ impl<'a> Judge<'a, '_, '_> {
             if !seen.insert(key) {
                 self.faults.add(Some(*place), format!("{}: it is there twice; remove one", inner(key)));
             }
-            match known.get(key) {
-                Some(of) => self.value(value, of, &inner(key)),
-                None => {
-                    let names = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                    let message = format!("{}: there is no such field; here may stand {names}", inner(key));
-                    self.faults.add(Some(*place), message);
-                }
+            if let Some(of) = known.get(key) {
+                self.value(value, of, &inner(key));
+            } else {
+                let names = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let message = format!("{}: there is no such field; here may stand {names}", inner(key));
+                self.faults.add(Some(*place), message);
             }
         }
         for name in list(schema, "required").into_iter().flatten().filter_map(Value::as_str) {

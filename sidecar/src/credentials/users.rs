@@ -67,10 +67,10 @@ impl Users {
                 texts.push(Vec::new());
             }
             let at = usize::try_from(person).unwrap_or(usize::MAX);
-            if let (Some(person), Some(texts)) = (users.people.get_mut(at), texts.get_mut(at)) {
-                if person.add(verifier, position) {
-                    texts.push(&credential.verifier);
-                }
+            if let (Some(person), Some(texts)) = (users.people.get_mut(at), texts.get_mut(at))
+                && person.add(verifier, position)
+            {
+                texts.push(&credential.verifier);
             }
             users.ids.push(credential.id.as_str().into());
         }
@@ -171,16 +171,14 @@ impl Person {
                 }
                 false
             }
-            Verifier::Slow(slow) => match self.slow.iter_mut().find(|(known, _)| *known == slow) {
-                Some((_, positions)) => {
+            Verifier::Slow(slow) => {
+                if let Some((_, positions)) = self.slow.iter_mut().find(|(known, _)| *known == slow) {
                     positions.push(position);
-                    false
+                    return false;
                 }
-                None => {
-                    self.slow.push((slow, vec![position]));
-                    true
-                }
-            },
+                self.slow.push((slow, vec![position]));
+                true
+            }
         }
     }
 

@@ -78,12 +78,11 @@ pub(super) async fn answer(session: Rc<Session>, mut request: Request<Incoming>)
                 }
                 Forwarded::Tunnel(head, application, caller) => {
                     let tunnel = Tunnel::new(&session.worker, application, in_flight);
-                    match caller {
-                        Some(caller) => tunnel.spawn(caller),
-                        None => {
-                            turn.tunnel();
-                            session.tunnel.set(Some(tunnel));
-                        }
+                    if let Some(caller) = caller {
+                        tunnel.spawn(caller);
+                    } else {
+                        turn.tunnel();
+                        session.tunnel.set(Some(tunnel));
                     }
                     head.map(|()| Answer::tunnel())
                 }

@@ -234,7 +234,7 @@ fn digest(written: &str) -> Result<[u8; 32], MatcherError> {
     }
 }
 
-/// IA5String is what the certificate has.
+/// `IA5String` is what the certificate has.
 fn check_name(kind: SanKind, value: &str) -> Result<(), MatcherError> {
     let is_printable = value.bytes().all(|it| it.is_ascii_graphic());
     let (kind, example, is_valid) = match kind {
@@ -302,7 +302,7 @@ fn attribute(written: &AttributeTypeAndValue<'_>) -> Result<Attribute, FactsErro
     })
 }
 
-/// The characters of a string of any type that subjects are made of. Of T61String only ASCII: nobody agrees on the
+/// The characters of a string of any type that subjects are made of. Of `T61String` only ASCII: nobody agrees on the
 /// rest.
 fn text(value: &Any<'_>) -> Option<String> {
     let bytes = value.data;

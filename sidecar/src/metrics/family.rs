@@ -23,7 +23,13 @@ impl<'a, 'b> Family<'a, 'b> {
         self.integers(MetricType::Counter, name, None, help, rows)
     }
 
-    pub(super) fn counters_of(&mut self, name: &str, unit: Unit, help: &str, rows: &Rows<'_>) -> fmt::Result {
+    pub(super) fn counters_of(
+        &mut self,
+        name: &str,
+        unit: &Unit,
+        help: &str,
+        rows: &Rows<'_>,
+    ) -> fmt::Result {
         self.integers(MetricType::Counter, name, Some(unit), help, rows)
     }
 
@@ -31,7 +37,7 @@ impl<'a, 'b> Family<'a, 'b> {
         self.integers(MetricType::Gauge, name, None, help, rows)
     }
 
-    pub(super) fn gauges_of(&mut self, name: &str, unit: Unit, help: &str, rows: &Rows<'_>) -> fmt::Result {
+    pub(super) fn gauges_of(&mut self, name: &str, unit: &Unit, help: &str, rows: &Rows<'_>) -> fmt::Result {
         self.integers(MetricType::Gauge, name, Some(unit), help, rows)
     }
 
@@ -39,13 +45,13 @@ impl<'a, 'b> Family<'a, 'b> {
     pub(super) fn histogram(
         &mut self,
         name: &str,
-        unit: Unit,
+        unit: &Unit,
         help: &str,
         nanoseconds: u64,
         buckets: &[(f64, u64)],
     ) -> fmt::Result {
         let name = prefixed(name);
-        let mut metric = self.encoder.encode_descriptor(&name, help, Some(&unit), MetricType::Histogram)?;
+        let mut metric = self.encoder.encode_descriptor(&name, help, Some(unit), MetricType::Histogram)?;
         let count = buckets.iter().map(|(_, count)| count).sum();
         // Exact as long as it matters: 2^53 ns are 104 days of work.
         #[expect(clippy::cast_precision_loss, reason = "a sum of seconds is a float")]
@@ -57,12 +63,12 @@ impl<'a, 'b> Family<'a, 'b> {
         &mut self,
         kind: MetricType,
         name: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         help: &str,
         rows: &Rows<'_>,
     ) -> fmt::Result {
         let name = prefixed(name);
-        let mut metric = self.encoder.encode_descriptor(&name, help, unit.as_ref(), kind)?;
+        let mut metric = self.encoder.encode_descriptor(&name, help, unit, kind)?;
         for (labels, value) in rows {
             match labels.as_slice() {
                 [] => member(&mut metric, kind, *value)?,

@@ -17,9 +17,12 @@ const MEMBERS: usize = 32;
 const STATE_LENGTH: usize = 512;
 /// All requests, in parts per million.
 const ALL: u128 = 1_000_000;
+/// The bits of a trace's id that are random: the last 56.
+const RANDOM: u128 = (1 << 56) - 1;
 
 /// The place of one request in its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the names of the format")]
 pub(crate) struct Trace {
     pub(crate) trace_id: [u8; 16],
     /// The caller's span, if it told one.
@@ -131,9 +134,8 @@ fn digits<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 
 /// By the random part of the trace's id, so that everyone who samples by it decides alike.
 fn is_sampled(trace_id: &[u8; 16], ppm: u32) -> bool {
-    let [.., a, b, c, d, e, f, g] = *trace_id;
-    let low = u64::from_be_bytes([0, a, b, c, d, e, f, g]);
-    (u128::from(low) * ALL) >> 56 < u128::from(ppm)
+    let low = u128::from_be_bytes(*trace_id) & RANDOM;
+    (low * ALL) >> RANDOM.count_ones() < u128::from(ppm)
 }
 
 /// List members `key=value`, at most 32, in 512 bytes.

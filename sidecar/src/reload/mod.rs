@@ -301,7 +301,7 @@ async fn asked(hangup: &mut Option<Signal>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Directories, because a mounted Secret changes by a symbolic link that is replaced beside the files.

@@ -79,8 +79,8 @@ pub fn fill(written: &Standalone) -> Result<(Policy, [u8; 32]), Vec<FileFault>> 
                 vec![format!("it cannot be read ({error}); make it, or let the sidecar's user read it")]
             }
         };
-        let faulty = |reason| FileFault { list, at, reason: format!("{}: {reason}", file.display()) };
-        faults.extend(reasons.into_iter().map(faulty));
+        let told = |reason| FileFault { list, at, reason: format!("{}: {reason}", file.display()) };
+        faults.extend(reasons.into_iter().map(told));
     };
     for (at, it) in files.roots.iter().enumerate() {
         each("roots", at, &it.file, &mut |text| match policy

@@ -25,7 +25,7 @@ struct Made {
     left: u64,
     block: Bytes,
     /// Bytes that were asked for.
-    made: Arc<AtomicU64>,
+    asked: Arc<AtomicU64>,
 }
 
 const BLOCK: usize = 251 * 256;
@@ -35,8 +35,8 @@ impl Made {
         Self::counted(size, Arc::default())
     }
 
-    fn counted(size: u64, made: Arc<AtomicU64>) -> Self {
-        Self { left: size, block: (0..BLOCK).map(|at| u8::try_from(at % 251).unwrap()).collect(), made }
+    fn counted(size: u64, asked: Arc<AtomicU64>) -> Self {
+        Self { left: size, block: (0..BLOCK).map(|at| u8::try_from(at % 251).unwrap()).collect(), asked }
     }
 }
 
@@ -53,7 +53,7 @@ impl hyper::body::Body for Made {
         }
         let count = usize::try_from(self.left).map_or(BLOCK, |left| left.min(BLOCK));
         self.left -= count as u64;
-        self.made.fetch_add(count as u64, SeqCst);
+        self.asked.fetch_add(count as u64, SeqCst);
         Poll::Ready(Some(Ok(Frame::data(self.block.slice(..count)))))
     }
 

@@ -1,5 +1,6 @@
 //! gRPC with a real stack at both ends: all four kinds of call, trailers, deadlines, and resets both ways.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -106,10 +107,7 @@ async fn join(request: Request<Streaming<String>>) -> Result<Response<String>, S
     Ok(Response::new(all.join("+")))
 }
 
-async fn echo(
-    noticed: Arc<Noticed>,
-    request: Request<Streaming<String>>,
-) -> Result<Response<Replies>, Status> {
+fn echo(noticed: Arc<Noticed>, request: Request<Streaming<String>>) -> Response<Replies> {
     let mut stream = request.into_inner();
     let (sender, replies) = tokio::sync::mpsc::channel(1);
     tokio::spawn(async move {
@@ -128,7 +126,7 @@ async fn echo(
             }
         }
     });
-    Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
+    Response::new(Box::pin(ReceiverStream::new(replies)))
 }
 
 /// The code of the reset that a status comes from.
@@ -163,7 +161,9 @@ async fn service() -> (Server, Arc<Noticed>) {
                     grpc.unary(sleep, request).await
                 }
                 _ => {
-                    let echo = service_fn(move |request| echo(Arc::clone(&noticed), request));
+                    let echo = service_fn(move |request| {
+                        ready(Ok::<_, Status>(echo(Arc::clone(&noticed), request)))
+                    });
                     grpc.streaming(echo, request).await
                 }
             }

@@ -45,11 +45,15 @@ fn every_fault_is_told_with_its_line_and_none_quotes_a_hash() {
 fn files_have_bounds() {
     assert_eq!(parse("# nobody\n"), Err(vec![Fault::NoUsers]));
     assert_eq!(parse(&"#".repeat(BYTES + 1)), Err(vec![Fault::TooLong]));
-    let many = |count: usize| (0..count).map(|it| format!("u{it}:{BCRYPT}\n")).collect::<String>();
+    let list = |hashes: &mut dyn Iterator<Item = String>| {
+        let lines: Vec<_> = hashes.enumerate().map(|(user, hash)| format!("u{user}:{hash}\n")).collect();
+        lines.concat()
+    };
+    let many = |count| list(&mut std::iter::repeat_n(BCRYPT.to_owned(), count));
     assert_eq!(parse(&many(USERS)).unwrap().len(), USERS);
     assert_eq!(parse(&many(USERS + 1)), Err(vec![Fault::TooManyUsers]));
-    let costs = (10..=14).chain([14]).map(|it: u32| BCRYPT.replace("05", &it.to_string()));
-    let kinds: String = (0..).zip(costs).map(|(user, hash)| format!("u{user}:{hash}\n")).collect();
+    let mut costs = (10..=14).chain([14]).map(|it: u32| BCRYPT.replace("05", &it.to_string()));
+    let kinds = list(&mut costs);
     assert!(parse(&kinds).is_ok());
     let costly = format!(
         "{kinds}v:{0}\nw:{1}\n",
