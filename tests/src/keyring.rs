@@ -37,14 +37,14 @@ pub fn named<'a>(seen: &'a Seen, name: &str) -> Vec<&'a str> {
 }
 
 /// Waits until the gateway has a configuration with this text in it. Its owner's loop then reloads it.
-pub async fn mounted(test: &Test, gateway: &Gateway, text: &str) {
+pub async fn mounted(test: &Test, gateway: &Gateway, wanted: &str) {
     gateway.refresh(test).await;
     let route = (test.namespace.clone(), NAME.to_owned());
     let path = format!("/etc/postern/{}/location.conf", gateway::output_name(install::EDGE.0, &route));
     wait::until("the gateway's newest configuration", 90, async || {
         let command = ["cat", path.as_str()];
         let there = test.cluster.try_exec(&gateway.namespace, &gateway.pod, "nginx", &command, None).await?;
-        if there.contains(text) { Ok(()) } else { Err("it is an older one".to_owned()) }
+        if there.contains(wanted) { Ok(()) } else { Err("it is an older one".to_owned()) }
     })
     .await;
 }

@@ -61,10 +61,10 @@ impl LockPlan {
 
     /// How often the pods are asked what they have seen; absent: nothing hangs on it.
     pub fn asked_every(&self) -> Option<Duration> {
-        if self.enforcement.stage != Stage::Enforcing {
-            Some(STAGED_EVERY)
-        } else {
+        if self.enforcement.stage == Stage::Enforcing {
             self.audited().next().map(|_| AUDITED_EVERY)
+        } else {
+            Some(STAGED_EVERY)
         }
     }
 }

@@ -86,7 +86,7 @@ pub fn credentials(data: Option<&BTreeMap<String, ByteString>>) -> KeyCredential
 
 /// Reads back the configuration files.
 pub fn configuration(data: Option<&BTreeMap<String, ByteString>>) -> BTreeMap<String, String> {
-    let files = data.into_iter().flatten().filter(|(name, _)| name.ends_with(".conf"));
+    let files = data.into_iter().flatten().filter(|(name, _)| name.strip_suffix(".conf").is_some());
     files.filter_map(|(name, text)| Some((name.clone(), String::from_utf8(text.0.clone()).ok()?))).collect()
 }
 

@@ -81,13 +81,12 @@ pub struct Headers(pub Vec<(String, SecretText)>);
 impl Headers {
     fn lines(&self, module: Module) -> Result<String, Refused> {
         let prefix = module.prefix();
-        let mut lines = String::new();
-        for (name, value) in &self.0 {
+        let line = |(name, value): &(String, SecretText)| {
             let (name, value) =
                 (word("the header's name", name)?, secret("the header's value", value.expose())?);
-            lines.push_str(&format!("{prefix}_set_header {name} {value};\n"));
-        }
-        Ok(lines)
+            Ok(format!("{prefix}_set_header {name} {value};\n"))
+        };
+        self.0.iter().map(line).collect()
     }
 }
 

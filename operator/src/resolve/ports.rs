@@ -144,13 +144,12 @@ impl LockPort {
     pub fn assumed_protocol(&self) -> Protocol {
         match (&self.access, self.protocol, &self.port) {
             (PortAccess::Open(open), ..) if open.paths.is_empty() => Protocol::TCP,
-            (PortAccess::Open(_), ..) => Protocol::HTTP,
+            (PortAccess::Open(_), ..) | (PortAccess::Locked(_), None, PortRef::Number(_)) => Protocol::HTTP,
             (PortAccess::Locked(_), Some(protocol), _) => protocol,
             (PortAccess::Locked(_), None, PortRef::Name(name)) => match protocol::hint(None, Some(name)) {
                 Hint::Protocol(protocol) => protocol,
                 Hint::None | Hint::Unsupported(_) => Protocol::HTTP,
             },
-            (PortAccess::Locked(_), None, PortRef::Number(_)) => Protocol::HTTP,
         }
     }
 }

@@ -182,7 +182,8 @@ fn backend(
     }
     let (port, ambiguity) = canonical(site, &target, claims)?;
     let protocol = protocol(site, &target, &port, claims)?;
-    if !protocol.is_http() && !(route.spec.hostnames.is_empty() && route.spec.rules.is_empty()) {
+    let narrowed = !route.spec.hostnames.is_empty() || !route.spec.rules.is_empty();
+    if !protocol.is_http() && narrowed {
         return Err(accepted(
             Reason::LockNotPossible,
             format!(

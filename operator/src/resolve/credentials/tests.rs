@@ -60,7 +60,7 @@ fn both(header: Part<SecretText>) -> Wanted {
 /// What is done, in short.
 fn done(clock: &Clock<'_>, wanted: &Wanted, existing: &KeyCredentials, published: bool) -> String {
     let content =
-        existing.next.as_ref().map(|next| crate::resolve::leaves::tests::content_with(next.verifiers()));
+        existing.next.as_ref().map(|next| crate::resolve::leaves::tests::content_with(&next.verifiers()));
     let published = Published::of(content.as_ref(), published);
     let (plan, _) = decide(clock, wanted, "edge", Some(existing), &published);
     let spec = |spec: &CredentialsSpec| {

@@ -45,7 +45,7 @@ fn changed(issued: i64, change: impl FnOnce(&mut LeafFacts)) -> Leaf {
 }
 
 /// A bundle in which somebody is let in by these verifiers.
-pub(in crate::resolve) fn content_with(verifiers: Vec<String>) -> Content {
+pub(in crate::resolve) fn content_with(verifiers: &[String]) -> Content {
     let mut content = content("somebody", &[]);
     for caller in content.policy.routes.iter_mut().flat_map(|route| &mut route.callers) {
         caller.credentials = verifiers
@@ -156,7 +156,7 @@ fn a_client_leaf_goes_by_publish_acknowledge_hand_over_drop() {
     let published = content(IDENTITY, &["current", "next"]);
     let unpublished = content(IDENTITY, &["current"]);
     let elsewhere = content(OTHER, &["next"]);
-    for (case, now, existing, content, acknowledged, expected) in [
+    let cases = vec![
         ("nothing", 0, None, None, false, "issue: Missing"),
         ("no certificate", 0, secret(None, Some(leaf(0, "next")), None), None, true, "issue: Missing"),
         ("fresh", 1, secret(Some(leaf(0, "current")), None, None), None, false, "keep"),
@@ -227,7 +227,8 @@ fn a_client_leaf_goes_by_publish_acknowledge_hand_over_drop() {
         ),
         ("overlap", 500, secret(Some(leaf(480, "current")), None, old(501)), None, true, "keep"),
         ("overlap over", 501, secret(Some(leaf(480, "current")), None, old(501)), None, false, "drop"),
-    ] {
+    ];
+    for (case, now, existing, content, acknowledged, expected) in cases {
         let published = Published { content, acknowledged };
         let decision = client(&clock(now), existing.as_ref(), IDENTITY, &published);
         assert_eq!(kind(&decision.plan), expected, "{case}");
