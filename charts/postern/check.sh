@@ -10,6 +10,8 @@ work=$(mktemp -d)
 made=("$ns")
 trap 'rm -rf "$work"; kubectl delete namespace "${made[@]}" --wait=false >/dev/null 2>&1 || true' EXIT
 kubectl create namespace "$ns" >/dev/null
+# A dry run makes no account, and the API server admits no pod (of `helm test`) without its own.
+kubectl create serviceaccount postern-operator --namespace "$ns" >/dev/null
 # The gateways' namespace of ci/.
 if kubectl create namespace gateways >/dev/null 2>&1; then made+=(gateways); fi
 
