@@ -42,6 +42,10 @@ secret() { # NAME [TYPE] [LABELS]
 configmap() { # NAME [LABELS]
   printf '{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, labels: {%s}}, data: {key: value}}' "$1" "${2:-}"
 }
+network_policy() { # NAME [LABELS]
+  printf '{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: %s, labels: {%s}}, spec: {podSelector: {matchLabels: {app: never}}, policyTypes: [Ingress]}}' \
+    "$1" "${2:-}"
+}
 pod_spec='containers: [{name: app, image: postern.dev/never-started}]'
 pod() { printf '{apiVersion: v1, kind: Pod, metadata: {name: %s, labels: {app: a}}, spec: {%s}}' "$1" "$pod_spec"; }
 workload() { # KIND NAME [FIELDS]
@@ -111,6 +115,17 @@ maynot 'the operator lists Secrets where no gateway is' "$rbac" operator get sec
 may 'the operator lists Secrets where outputs are' operator get secrets -n "$release"
 maynot 'the operator lists all ConfigMaps' "$rbac" operator get configmaps -A
 may 'the operator lists ConfigMaps where outputs are' operator get configmaps -n "$release"
+
+may 'the operator closes the pods of a lock' apply operator "$ns" "$(network_policy postern-orders "$mark")"
+maynot 'somebody opens them' "$ours" patch somebody networkpolicy/postern-orders '{"spec":{"ingress":[{}]}}'
+maynot 'somebody deletes it' "$ours" somebody delete -n "$ns" networkpolicy/postern-orders
+maynot 'the operator makes a NetworkPolicy of another name' "$elsewhere" apply operator "$ns" "$(network_policy other "$mark")"
+maynot 'the operator makes one where outputs are' "$elsewhere" apply operator "$release" "$(network_policy other "$mark")"
+create somebody "$ns" "$(network_policy postern-own)" >/dev/null
+maynot 'the operator takes over a NetworkPolicy' "$unmarked" apply operator "$ns" "$(network_policy postern-own "$mark")"
+maynot 'the operator deletes somebody'"'"'s NetworkPolicy' "$unmarked" operator delete -n "$ns" networkpolicy/postern-own
+maynot 'the operator lists NetworkPolicies' "$rbac" operator get networkpolicies -n "$ns"
+may 'the operator takes its own away' operator delete -n "$ns" networkpolicy/postern-orders
 
 # The operator's fence: pods and workloads
 create somebody "$ns" "$(pod running)" >/dev/null
