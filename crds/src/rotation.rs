@@ -36,14 +36,20 @@ pub struct Rotation {
 /// Replacing what one route's gateways were issued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.overlap) || has(self.requestedAt)")
-    .message("this says nothing: write overlap or requestedAt, or leave rotation out"))]
+#[x_kube(validation = Rule::new("has(self.credentialLifetime) || has(self.overlap) || has(self.requestedAt)")
+    .message("this says nothing: write credentialLifetime, overlap or requestedAt, or leave rotation out"))]
 pub struct KeyRotation {
+    /// How long generated credentials and header values live: `24h` to `8760h`. They are replaced when a third of it is
+    /// left. Absent: `720h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration::<24, 8760>")]
+    pub credential_lifetime: Option<Duration>,
     /// As `rotation.overlap` of the BackendTrust, for the keys of this route alone. Absent: as the BackendTrust says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration::<0, 240>")]
     pub overlap: Option<Duration>,
-    /// What this route's gateways were issued before this time is replaced now. RFC 3339; write the present time.
+    /// What this route's gateways were issued before this time, certificates and generated credentials, is replaced now.
+    /// RFC 3339; write the present time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub requested_at: Option<Time>,

@@ -9,7 +9,8 @@
 //! * `postern.dev` backendtrusts, apiroutes: list, watch; `/status`: patch.
 //! * pods: list, watch, patch (annotations), create (dry run only); pods/eviction: create.
 //! * services, namespaces: list, watch; namespaces: get (the cluster's id).
-//! * secrets, configmaps: get, create, patch, delete, each by name.
+//! * secrets, configmaps: get, create, patch, delete, each by name. Secrets of others are read only where a lock names
+//!   them, and read again every half minute, since nothing less than a list of all would tell of a change.
 //! * `apps` deployments, statefulsets, daemonsets: get, patch (pod template's annotations); replicasets: get.
 //! * `admissionregistration.k8s.io` validatingadmissionpolicies, validatingadmissionpolicybindings: get, list,
 //!   watch, create, patch, delete; mutatingwebhookconfigurations, `postern` alone: get, list, watch,

@@ -8,6 +8,7 @@
 mod golden {
     pub(crate) mod case;
     pub(crate) mod report;
+    pub(crate) mod secrets;
     pub(crate) mod world;
 }
 

@@ -34,6 +34,30 @@ fn say_what_to_write_instead() {
             ),
             (trust("/spec/ports", json!([{"port": 15100, "protocol": "TCP"}])), "are the sidecar's own"),
             (trust("/spec/ports", json!([{"port": "8080", "protocol": "TCP"}])), "without quotes"),
+            (
+                trust("/spec/locks", json!({"all": [{"type": "Basic"}], "any": [{"type": "Header"}]})),
+                "write either all",
+            ),
+            (
+                trust("/spec/locks", json!({"all": [{"type": "Caller"}, {"type": "Basic"}]})),
+                "leave MutualTLS and Basic out",
+            ),
+            (
+                trust("/spec/locks", json!({"all": [{"type": "Header", "header": {"name": "Host"}}]})),
+                "a meaning of its own",
+            ),
+            (
+                trust("/spec/locks", json!({"all": [{"type": "Header", "header": {"name": "X-Key v; }"}}]})),
+                "write a header's name",
+            ),
+            (trust("/spec/transport", json!("Plaintext")), "only beside locks"),
+            (
+                trust(
+                    "/spec/ports",
+                    json!([{"port": 80, "protocol": "TCP", "locks": {"all": [{"type": "Basic"}]}}]),
+                ),
+                "a TCP port carries no headers",
+            ),
             (trust("/spec/server", json!({"names": ["orders.shop.svc"]})), "names of Services"),
             (trust("/spec/server", json!({"names": ["*.example.com"]})), "no wildcard"),
             (trust("/spec/unknown", json!(1)), "unknown"),

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::inputs::{Authorities, KeyCredentials, PreviousPin};
 use crate::plan::{KeyMaterial, KeyPlan, Plan};
-use crate::render::labels;
+use crate::render::{labels, nginx};
 
 /// The gateway's certificate chain.
 pub const CERTIFICATE_KEY: &str = "tls.crt";
@@ -86,7 +86,7 @@ pub fn credentials(data: Option<&BTreeMap<String, ByteString>>) -> KeyCredential
 
 /// Reads back the configuration files.
 pub fn configuration(data: Option<&BTreeMap<String, ByteString>>) -> BTreeMap<String, String> {
-    let files = data.into_iter().flatten().filter(|(name, _)| name.strip_suffix(".conf").is_some());
+    let files = data.into_iter().flatten().filter(|(name, _)| nginx::FILES.contains(&name.as_str()));
     files.filter_map(|(name, text)| Some((name.clone(), String::from_utf8(text.0.clone()).ok()?))).collect()
 }
 

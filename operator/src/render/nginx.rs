@@ -18,6 +18,8 @@ pub const STREAM_FILE: &str = "stream.conf";
 pub const KEPT_LOCATION_FILE: &str = "kept-location.conf";
 /// An `upstream` of `http`.
 pub const UPSTREAM_FILE: &str = "upstream.conf";
+/// All of them.
+pub const FILES: [&str; 4] = [LOCATION_FILE, KEPT_LOCATION_FILE, UPSTREAM_FILE, STREAM_FILE];
 
 /// Where a gateway mounts the Secret and the `ConfigMap` of a key.
 pub fn mount_path(id: &KeyId) -> String {

@@ -84,12 +84,14 @@ impl<'a> Clock<'a> {
     /// For the keys of one of its routes.
     pub fn of_route(self, rotation: Option<&KeyRotation>) -> Self {
         let overlap = rotation.and_then(|one| one.overlap).map_or(self.lifetimes.overlap, span);
+        let credential =
+            rotation.and_then(|one| one.credential_lifetime).map_or(self.lifetimes.credential, span);
         let wish = rotation.and_then(|one| one.requested_at.as_ref()).map(|at| at.0);
         // Of two wishes the later counts, and one that is to come must not hide one that has come.
         let wishes = || self.requested_at.into_iter().chain(wish);
         let come = wishes().filter(|at| *at <= self.now).max();
         Self {
-            lifetimes: Lifetimes { overlap, ..self.lifetimes },
+            lifetimes: Lifetimes { credential, overlap, ..self.lifetimes },
             requested_at: come.or_else(|| wishes().min()),
             ..self
         }

@@ -15,10 +15,10 @@ use postern_config::signed::{Signer, VerifyKey};
 use postern_operator::injection::shape::Shape;
 use postern_operator::inputs::{
     Authorities, Existing, ExistingKey, Injection, Inputs, KeyId, KeySecret, Leaf, LeafFacts, LockKey,
-    LockSecret, PodFacts, Reference, SealedBundle, SecretData, SecretText,
+    LockSecret, PodFacts, SealedBundle,
 };
 use postern_operator::plan::{
-    Armed, CredentialsStep, Failure, Issue, LeafPlan, LeafSpec, Material, Outcome, Plan, Progress,
+    Armed, CredentialsStep, Failure, LeafPlan, LeafSpec, Material, Outcome, Plan, Progress,
 };
 use postern_operator::render::{self, Objects, gateway_secret};
 use postern_operator::resolve::{pods, resolve, selectors::Selector, stage};
@@ -42,11 +42,11 @@ pub(crate) struct World {
     now: Timestamp,
     leaves: BTreeMap<String, Leaf>,
     /// How many were made.
-    secrets: usize,
+    pub(super) secrets: usize,
     lock_secret: Option<Secret>,
     keys: BTreeMap<KeyId, (String, Secret, BTreeMap<String, String>)>,
     loaded: BTreeMap<String, Loaded>,
-    deleted: BTreeSet<String>,
+    pub(super) deleted: BTreeSet<String>,
     changed: Vec<(String, serde_json::Value)>,
     requested_at: Option<Timestamp>,
     armed_since: Option<Timestamp>,
@@ -241,34 +241,6 @@ impl World {
         PodFacts { mounts_lock_secret: guarded == Some(&key.name), loaded, exposed, ..facts }
     }
 
-    /// The Secrets that the lock's author has written, all of which it may name.
-    fn references(&self, case: &Case, step: &Step) -> BTreeMap<String, Reference> {
-        let there = case
-            .secrets
-            .iter()
-            .filter(|secret| !self.deleted.contains(&format!("Secret/{}", secret.name_any())));
-        let mut references: BTreeMap<String, Reference> = there
-            .map(|secret| {
-                let texts = secret.string_data.clone().unwrap_or_default();
-                let data =
-                    texts.into_iter().map(|(key, text)| (key, Zeroizing::new(text.into_bytes()))).collect();
-                let type_ = secret.type_.clone().unwrap_or_default();
-                (secret.name_any(), Reference::Found(SecretData { type_, data }))
-            })
-            .collect();
-        for (name, texts) in &step.secrets {
-            if let Some(Reference::Found(found)) = references.get_mut(name) {
-                found.data = texts
-                    .iter()
-                    .map(|(key, text)| (key.clone(), Zeroizing::new(text.clone().into_bytes())))
-                    .collect();
-            }
-        }
-        let gone = self.deleted.iter().filter_map(|name| name.strip_prefix("Secret/"));
-        references.extend(gone.map(|name| (name.to_owned(), Reference::Missing)));
-        references
-    }
-
     fn is_foreign(case: &Case, kind: &str, namespace: &str, name: &str) -> bool {
         case.setting.foreign.iter().any(|foreign| *foreign == format!("{kind}/{namespace}/{name}"))
     }
@@ -338,7 +310,7 @@ impl World {
     }
 
     /// A leaf that is only facts: what a certificate is, the tests of `pki` know.
-    fn issue(&mut self, spec: &LeafSpec) -> Leaf {
+    pub(super) fn issue(&mut self, spec: &LeafSpec) -> Leaf {
         let serial = self.leaves.len() + 1;
         let whole = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap();
         let leaf = Leaf {
@@ -418,24 +390,6 @@ impl World {
         let payload = bytes(self.lock_secret.as_ref()?, layout::BUNDLE_KEY);
         let bundle: Bundle = serde_json::from_slice(&payload).unwrap();
         Some(bundle.content.hash().unwrap())
-    }
-}
-
-impl Issue for World {
-    type Error = ();
-
-    fn leaf(&mut self, spec: &LeafSpec) -> Result<Leaf, ()> {
-        Ok(self.issue(spec))
-    }
-
-    fn random(&mut self) -> Result<SecretText, ()> {
-        self.secrets += 1;
-        Ok(SecretText::new(format!("{PRIVATE}-secret-{}", self.secrets)))
-    }
-
-    fn verifier(&mut self, username: &str, _: &SecretText) -> String {
-        self.secrets += 1;
-        format!("<slow verifier {} of {username}>", self.secrets)
     }
 }
 

@@ -192,3 +192,19 @@ fn two_revisions_are_accepted_and_only_hashes_are_told() {
     assert_eq!(headers, [id("k/header/3", &sha256(b"old")), id("k/header/4", &sha256(b"new"))]);
     assert!(!format!("{all:?}").contains("old") && !format!("{all:?}").contains("new"));
 }
+
+#[test]
+fn a_route_says_how_long_its_credentials_live() {
+    use postern_crds::Duration;
+    use postern_crds::rotation::KeyRotation;
+    let rotation = KeyRotation { credential_lifetime: Duration::parse("48h"), ..KeyRotation::default() };
+    let existing = key(Some(held(4, 0)), None, None);
+    for (rotation, hours, expected) in [
+        (None, 32, "keep"),
+        (Some(&rotation), 31, "keep"),
+        (Some(&rotation), 32, "stage 5 generate keep Expiring"),
+    ] {
+        let done = done(&clock(hours).of_route(rotation), &basic(), &existing, false);
+        assert_eq!(done.replace(" - ", " keep "), expected, "{rotation:?} after {hours} h");
+    }
+}
