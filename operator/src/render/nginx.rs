@@ -34,6 +34,16 @@ pub fn file_name(backend: &BackendPlan) -> &'static str {
     }
 }
 
+/// The names of all files that [`files`] makes for a backend.
+pub const fn file_names(backend: &BackendPlan) -> &'static [&'static str] {
+    match backend.protocol {
+        Protocol::HTTP | Protocol::H2C | Protocol::HTTPS => {
+            &[LOCATION_FILE, KEPT_LOCATION_FILE, UPSTREAM_FILE]
+        }
+        Protocol::TCP | Protocol::UDP => &[STREAM_FILE],
+    }
+}
+
 /// The configuration files.
 ///
 /// # Errors
@@ -224,6 +234,8 @@ fn stream(texts: &Texts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::plan::Door;
     use postern_config::policy::PortRef;
@@ -263,6 +275,24 @@ mod tests {
             grpc[UPSTREAM_FILE].contains("upstream postern.edge.shop.orders {\n    server 10.96.0.10:80;\n")
         );
         assert!(!grpc[LOCATION_FILE].contains("proxy_"), "{}", grpc[LOCATION_FILE]);
+    }
+
+    #[test]
+    fn every_file_has_a_name_by_which_it_is_mounted_and_kept() {
+        for protocol in [Protocol::HTTP, Protocol::H2C, Protocol::HTTPS, Protocol::TCP] {
+            let backend = BackendPlan { protocol, ..backend() };
+            let made = files(&id(), &backend, &Headers::default()).unwrap();
+            let named: BTreeSet<&str> = file_names(&backend).iter().copied().collect();
+            assert_eq!(made.keys().map(String::as_str).collect::<BTreeSet<_>>(), named, "{protocol:?}");
+            assert!(named.iter().all(|name| FILES.contains(name)), "{protocol:?}");
+            let readme = crate::render::readme::nginx(&id(), &backend);
+            for name in named {
+                assert!(
+                    readme.contains(&format!("{{key: {name}, path: {name}}}")),
+                    "{protocol:?} {name}: {readme}"
+                );
+            }
+        }
     }
 
     #[test]

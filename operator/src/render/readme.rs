@@ -4,6 +4,7 @@ use postern_config::policy::Protocol;
 
 use crate::inputs::KeyId;
 use crate::plan::BackendPlan;
+use crate::render::gateway_secret::{CA_KEY, CERTIFICATE_KEY, PRIVATE_KEY_KEY};
 use crate::render::nginx;
 
 /// The `ConfigMap`'s key.
@@ -29,6 +30,13 @@ pub fn nginx(id: &KeyId, backend: &BackendPlan) -> String {
             ),
         ),
     };
+    let names = nginx::file_names(backend);
+    let items: Vec<String> = [CERTIFICATE_KEY, PRIVATE_KEY_KEY, CA_KEY]
+        .iter()
+        .chain(names)
+        .map(|name| format!("                  - {{key: {name}, path: {name}}}"))
+        .collect();
+    let (items, names) = (items.join("\n"), names.join(", "));
     let kept = kept(backend.protocol, &mount);
     format!(
         "# ApiRoute {namespace}/{route} on gateway {gateway}
@@ -47,7 +55,8 @@ NGINX from starting:
             - secret:
                 name: {name}
                 optional: true
-                items: [{{key: tls.crt, path: tls.crt}}, {{key: tls.key, path: tls.key}}, {{key: ca.crt, path: ca.crt}}, {{key: {file}, path: {file}}}]
+                items:
+{items}
             - configMap:
                 name: {name}
                 optional: true
@@ -64,10 +73,11 @@ In {place}, with the asterisk, so that a missing file is no error:
 
 {example}
 
-{kept}Where a lock asks for a credential or a secret header, {file} is in the Secret, and in the ConfigMap else.
+{kept}Where a lock asks for a credential or a secret header, the configuration ({names}) is in the
+Secret, and in the ConfigMap else.
 
-A gateway outside the cluster: put these files of the Secret and {file} there by your own means, and in
-`proxy_pass` write the address by which it reaches the Service.
+A gateway outside the cluster: put the files listed under Mount there by your own means, and where the Service's
+address stands write the one by which the gateway reaches it.
 
 ## Reload
 

@@ -107,3 +107,27 @@ fn the_defaults_of_a_service_port_are_filled_in() {
         ]
     );
 }
+
+#[test]
+fn an_open_port_with_paths_speaks_http_whatever_its_name() {
+    for (port, paths, expected) in [
+        ("9090", &[][..], Protocol::TCP),
+        ("9090", &["/metrics"][..], Protocol::HTTP),
+        ("metrics", &["/metrics"][..], Protocol::HTTP),
+        ("tcp-metrics", &["/metrics"][..], Protocol::HTTP),
+        ("http-metrics", &[][..], Protocol::TCP),
+    ] {
+        let trust: BackendTrust = serde_json::from_value(serde_json::json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "BackendTrust", "metadata": {"name": "a"},
+            "spec": {
+                "podSelector": {"matchLabels": {"app": "a"}},
+                "ports": [{"port": port.parse::<u16>().map_or_else(|_| port.into(), serde_json::Value::from),
+                           "open": {"reason": "scraped", "paths": paths}}],
+            },
+        }))
+        .unwrap();
+        let judged = judge(&trust, &PodPorts::default(), &[], &Floor::default());
+        let protocols: Vec<_> = judged.entries.iter().map(LockPort::assumed_protocol).collect();
+        assert_eq!(protocols, [expected], "{port} {paths:?}");
+    }
+}
