@@ -15,6 +15,7 @@ use postern_config::policy::Policy;
 use rustls::AlertDescription::{
     AccessDenied, CertificateExpired, CertificateRequired, UnknownCA, UnsupportedCertificate,
 };
+use support::house::counts;
 use support::prelude::*;
 use support::{Authority, Shape};
 
@@ -247,12 +248,12 @@ async fn plaintext_and_closed_ports() {
         answer.starts_with("HTTP/1.1 200") && answer.contains(r#"["x-forwarded-client-cert","mine"]"#),
         "{answer}"
     );
-    let metrics =
-        plaintext(house.sidecar.endpoint("metrics"), b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let metrics = house.sidecar.endpoint("metrics");
+    counts(metrics, "PlaintextRefused", 2).await;
+    counts(metrics, "PortClosed", 1).await;
+    let metrics = plaintext(metrics, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let metrics = String::from_utf8_lossy(&metrics);
     for line in [
-        r#"postern_sidecar_denials_total{code="PlaintextRefused"} 2"#,
-        r#"postern_sidecar_denials_total{code="PortClosed"} 1"#,
         r#"postern_sidecar_handshakes_total{result="refused",group="none"} 2"#,
         r#"postern_sidecar_connections_opened_total{kind="open"} 1"#,
     ] {

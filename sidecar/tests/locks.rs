@@ -22,6 +22,7 @@ use rustls::AlertDescription::{CertificateRequired, UnknownCA};
 use serde_json::json;
 use support::Authority;
 use support::prelude::*;
+use support::recorder::OK;
 
 const PARTNER: &str = "urn:example:acme";
 
@@ -146,6 +147,34 @@ fn gateways() -> Value {
             "headerValues": [{"id": "other-value", "verifier": sha256(b"value-other")}],
         },
     ])
+}
+
+/// A lock looks at headers alone; what an application reads of trailers must not hold a key, nor pass for one.
+#[tokio::test]
+async fn no_key_reaches_an_application_as_a_trailer() {
+    let locks = json!([
+        {"type": "Header", "name": "x-gateway-key"},
+        {"type": "Basic", "headerName": "x-gateway-auth", "upstream": "Keep"},
+    ]);
+    let ports = [locked(8080, "All", locks)];
+    let policy = Gate::policy(&Authority::new("partner"), &ports, &gateways(), json!({}));
+    let application = Recorder::answering(OK).await;
+    let address = application.address;
+    let house = House::of(application, address, &policy, &[]).await;
+    let mut caller = Raw::open(&house.http1(&house.pki.gateway())).await;
+    caller
+        .send(format!(
+            "POST /p HTTP/1.1\r\nhost: a\r\nx-gateway-key: value-new\r\nx-gateway-auth: {0}\r\nte: trailers\r\n\
+             trailer: x-end, x-gateway-key, x_gateway_key, x-gateway-auth\r\ntransfer-encoding: chunked\r\n\r\n\
+             1\r\nx\r\n0\r\nx-gateway-key: value-new\r\nx_gateway_key: forged\r\nx-gateway-auth: {0}\r\nx-end: 8\r\n\r\n",
+            basic("edge", "new")
+        ))
+        .await;
+    assert_eq!(caller.answer().await.status, 200);
+    let got = house.application.got().concat();
+    let (head, body) = got.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("x-gateway-auth: Basic ") && !head.contains("value-new"), "{head}");
+    assert_eq!(body, "1\r\nx\r\n0\r\nx-end: 8\r\n\r\n");
 }
 
 #[tokio::test]

@@ -178,6 +178,7 @@ async fn each_request_is_a_line_once_the_access_log_is_on() {
         ("path", json!("/echo")),
         ("protocol", json!("HTTP/1.1")),
         ("status", json!(200)),
+        ("received_bytes", json!(12)),
         ("sent_bytes", json!(12)),
         ("request_id", json!("r-1")),
         ("trace_id", json!("0af7651916cd43dd8448eb211c80319c")),

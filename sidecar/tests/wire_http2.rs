@@ -80,7 +80,7 @@ async fn malformed_requests_reset_their_stream_and_are_told_of() {
         caller.request(1, &block).await;
         assert_eq!(caller.outcome(1).await, Err(PROTOCOL_ERROR), "{case}");
     }
-    assert_eq!(house.denials("Http2Refused").await, before + count);
+    house.counts("Http2Refused", before + count).await;
     let line = house.sidecar.refused("Http2Refused").await;
     assert_eq!(line["identity"], ORDERS, "{line}");
     assert!(line["reason"].as_str().unwrap().contains("PROTOCOL_ERROR"), "{line}");

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use super::headers;
 use super::pool::Lease;
 use super::upstream::{BodyError, Received};
 use crate::connection::Connection;
+use crate::generation::Generation;
 use crate::observe::request::Record;
 use crate::signal::Order;
 
@@ -22,14 +24,17 @@ pub(super) enum Outbound {
         body: Incoming,
         /// Bytes that have been taken of it.
         sent: Rc<Cell<u64>>,
+        /// By what the request was let in, and to which port: what its trailers are cleaned by.
+        generation: Arc<Generation>,
+        port: u16,
     },
 }
 
 impl Outbound {
     /// A caller's body, and a look at how much of it has gone.
-    pub(super) fn caller(body: Incoming) -> (Self, Rc<Cell<u64>>) {
+    pub(super) fn caller(body: Incoming, generation: Arc<Generation>, port: u16) -> (Self, Rc<Cell<u64>>) {
         let sent = Rc::new(Cell::new(0));
-        (Self::Caller { body, sent: Rc::clone(&sent) }, sent)
+        (Self::Caller { body, sent: Rc::clone(&sent), generation, port }, sent)
     }
 }
 
@@ -43,10 +48,11 @@ impl Body for Outbound {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Caller { body, sent } => {
+            Self::Caller { body, sent, generation, port } => {
                 Pin::new(body).poll_frame(context).map_ok(|frame| match frame.into_trailers() {
                     Ok(mut trailers) => {
                         headers::clean_trailers(&mut trailers);
+                        headers::strip_late_keys(&mut trailers, generation, *port);
                         Frame::trailers(trailers)
                     }
                     Err(frame) => {
@@ -96,6 +102,13 @@ impl InFlight {
     pub(super) fn sends(&self, count: usize) {
         if let Some(record) = &self.record {
             record.sent(count);
+        }
+    }
+
+    /// Something of what the caller sends has come.
+    pub(super) fn receives(&self, count: usize) {
+        if let Some(record) = &self.record {
+            record.received(count);
         }
     }
 

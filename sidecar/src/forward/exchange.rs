@@ -146,7 +146,8 @@ async fn forward(
     let body = if body.is_end_stream() || wish.is_some() {
         Outbound::Empty
     } else {
-        let (body, sent) = Outbound::caller(body);
+        let (body, sent) = Outbound::caller(body, Arc::clone(&generation), request.port);
+        record.receives(Rc::clone(&sent));
         patience.watch(sent);
         body
     };

@@ -18,7 +18,7 @@ use http::header::{
 use postern_config::policy::{ForwardedCertificate, Upstream};
 
 use super::told::Told;
-use crate::authorize::door::Locked;
+use crate::authorize::door::{HeaderLock, Locked};
 use crate::generation::Generation;
 use crate::identify::Caller;
 
@@ -215,13 +215,29 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Removes the headers of locks, whether a lock has looked at them or not: those of the port's, but for what the
 /// application is to see, and every header that holds a secret on some port.
 pub(super) fn strip_keys(headers: &mut HeaderMap, generation: &Generation, port: u16) {
+    strip_keys_but(headers, generation, port, |name, lock| {
+        lock.upstream == Upstream::Keep && name == lock.name.as_str()
+    });
+}
+
+/// The same for trailers, of which none is kept: no lock has looked at them.
+pub(super) fn strip_late_keys(trailers: &mut HeaderMap, generation: &Generation, port: u16) {
+    strip_keys_but(trailers, generation, port, |_, _| false);
+}
+
+fn strip_keys_but(
+    headers: &mut HeaderMap,
+    generation: &Generation,
+    port: u16,
+    is_kept: impl Fn(&str, &HeaderLock) -> bool,
+) {
     let locked = generation.gate.policy.locked(port);
     let is_key = |name: &HeaderName| {
         let name = name.as_str();
-        let of_port = locked.into_iter().flat_map(Locked::header_locks).any(|lock| {
-            let is_kept = lock.upstream == Upstream::Keep && name == lock.name.as_str();
-            is_spelling_of(name, lock.name.as_str()) && !is_kept
-        });
+        let of_port = locked
+            .into_iter()
+            .flat_map(Locked::header_locks)
+            .any(|lock| is_spelling_of(name, lock.name.as_str()) && !is_kept(name, lock));
         of_port || generation.secret_headers.iter().any(|secret| is_spelling_of(name, secret.as_str()))
     };
     strip(headers, is_key);

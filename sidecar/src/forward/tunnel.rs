@@ -65,7 +65,7 @@ impl Tunnel {
     async fn run(self, caller: impl Stream, mut stopped: impl FnMut(&mut Context<'_>) -> Poll<()>) {
         let Self { worker, application, in_flight } = self;
         let moved = Cell::new(0);
-        let (to_caller, to_application) = (|count| in_flight.sends(count), |_| ());
+        let (to_caller, to_application) = (|count| in_flight.sends(count), |count| in_flight.receives(count));
         let mut caller = Counted { stream: caller, moved: &moved, sent: &to_caller };
         let mut application = Counted { stream: application, moved: &moved, sent: &to_application };
         let mut copy = pin!(copy_bidirectional_with_sizes(&mut caller, &mut application, BUFFER, BUFFER));

@@ -59,9 +59,7 @@ impl<'a> Party<'a> {
 pub struct Outcome<'a> {
     /// The route that let it in.
     pub route: Option<&'a str>,
-    /// The route's rule.
-    pub rule: Option<&'a str>,
-    /// The holder of the route's key, or the user.
+    /// The name of the route's caller.
     pub user: Option<&'a str>,
     /// HTTP status.
     pub status: Option<u16>,
@@ -106,8 +104,6 @@ struct Line<'a> {
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,7 +208,6 @@ impl<'a> Line<'a> {
             port,
             user: outcome.user,
             route: outcome.route,
-            rule: outcome.rule,
             method: asked.method.map(clip),
             host: asked.host.map(clip),
             path: asked.path.map(clip),

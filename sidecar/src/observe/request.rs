@@ -33,6 +33,10 @@ pub(crate) struct Record {
     /// Answered with, once it is known.
     status: Cell<Option<u16>>,
     sent: Cell<u64>,
+    /// Bytes that have been taken of the body.
+    body: OnceCell<Rc<Cell<u64>>>,
+    /// Bytes of a tunnel.
+    tunnelled: Cell<u64>,
     refused_with: Cell<Option<Code>>,
     trace: Option<Trace>,
     let_in_by: OnceCell<LetIn>,
@@ -65,6 +69,8 @@ impl Record {
             waited: Cell::default(),
             status: Cell::default(),
             sent: Cell::default(),
+            body: OnceCell::new(),
+            tunnelled: Cell::default(),
             refused_with: Cell::default(),
             trace: Trace::of(request.headers(), worker.sampling_ppm()),
             let_in_by: OnceCell::new(),
@@ -122,6 +128,17 @@ impl Record {
         self.worker.spare(denial, &self.connection, self.asked());
     }
 
+    /// It has a body, of which so much has been taken.
+    pub(crate) fn receives(&self, count: Rc<Cell<u64>>) {
+        // A request has one body.
+        let _ = self.body.set(count);
+    }
+
+    /// Bytes that a tunnel's caller sent.
+    pub(crate) fn received(&self, count: usize) {
+        self.tunnelled.set(self.tunnelled.get() + count as u64);
+    }
+
     /// Bytes of the answer's body.
     pub(crate) fn sent(&self, count: usize) {
         self.sent.set(self.sent.get() + count as u64);
@@ -163,6 +180,7 @@ impl Record {
     fn log(&self, trace_id: Option<&str>) {
         let outcome = Outcome {
             status: self.status.get(),
+            received: Some(self.tunnelled.get() + self.body.get().map_or(0, |count| count.get())),
             sent: Some(self.sent.get()),
             took: Some(self.started.elapsed()),
             ..self.outcome()

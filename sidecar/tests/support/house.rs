@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Application, Client, GuardedPod, Leaf, ORDERS, Pki, Recorder, Sidecar};
+use super::{Application, Client, GuardedPod, Leaf, ORDERS, Pki, Recorder, Sidecar, eventually};
 use postern_sidecar::limits::Limits;
 
 /// A sidecar as a program, before one application on port 8080, with its log.
@@ -69,6 +69,11 @@ impl<A> House<A> {
     pub async fn denials(&self, code: &str) -> u64 {
         denials(self.sidecar.endpoint("metrics"), code).await
     }
+
+    /// Waits until so many denials with this code are counted: a caller may see its connection's end before.
+    pub async fn counts(&self, code: &str, count: u64) {
+        counts(self.sidecar.endpoint("metrics"), code, count).await;
+    }
 }
 
 /// The same, of any sidecar.
@@ -78,6 +83,11 @@ pub async fn denials(metrics: SocketAddr, code: &str) -> u64 {
     let start = format!("postern_sidecar_denials_total{{code=\"{code}\"");
     let lines = metrics.lines().filter(|line| line.starts_with(&start));
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// The same, of any sidecar.
+pub async fn counts(metrics: SocketAddr, code: &str, count: u64) {
+    eventually(&format!("{count} times {code}"), async || denials(metrics, code).await == count).await;
 }
 
 fn route_for_two() -> String {
