@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use crate::Reason;
 use crate::manifest::{Manifest, manifests};
 
+mod api_server;
+
 /// An entry of `testdata/accepted.yaml` or `testdata/refused.yaml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
