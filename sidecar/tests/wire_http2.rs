@@ -224,13 +224,12 @@ async fn in_pieces(caller: &mut H2, block: &[u8]) {
 async fn rapid_resets_end_the_connection() {
     let house = house().await;
     let mut caller = open(&house).await;
-    let sent = caller
+    caller
         .flood(100_000, |n| {
             let head = frame(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &get_with(&[]));
             [head, frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()
         })
         .await;
-    assert!(sent < 100_000, "all were taken");
     assert_eq!(caller.goodbye().await, ENHANCE_YOUR_CALM);
     let reached = house.application.got().concat().matches("GET /p").count();
     assert!(reached < 500, "{reached} requests reached the application");
@@ -246,8 +245,7 @@ async fn continuations_without_an_end_end_the_connection() {
         let mut caller = open(&house).await;
         caller.send(HEADERS, END_STREAM, 1, &get_with(&[])).await;
         let piece = fields(&vec![("x", "yyyyyyyyyyyyyyyyyyyyyyyyyyyyy"); size / 33]);
-        let sent = caller.flood(300_000, |_| frame(CONTINUATION, 0, 1, &piece)).await;
-        assert!(sent < 300_000, "all were taken: {size}");
+        caller.flood(300_000, |_| frame(CONTINUATION, 0, 1, &piece)).await;
         assert_ne!(caller.goodbye().await, 0, "{size}");
     }
     assert!(house.application.got().concat().is_empty());
@@ -266,7 +264,7 @@ async fn streams_that_the_sidecar_is_made_to_reset_end_the_connection() {
         ("data after the end", frame(DATA, END_STREAM, 0, b"x")),
     ] {
         let mut caller = open(&house).await;
-        let sent = caller
+        caller
             .flood(100_000, |n| {
                 let stream = 2 * n + 1;
                 let mut wrong = wrong.clone();
@@ -274,7 +272,6 @@ async fn streams_that_the_sidecar_is_made_to_reset_end_the_connection() {
                 [frame(HEADERS, END_STREAM | END_HEADERS, stream, &get_with(&[])), wrong].concat()
             })
             .await;
-        assert!(sent < 100_000, "all were taken: {case}");
         assert_ne!(caller.goodbye().await, 0, "{case}");
         let reached = house.application.got().concat().matches("GET /p").count();
         assert!(reached < 1000, "{case}: {reached} requests reached the application");
