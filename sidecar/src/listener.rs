@@ -111,6 +111,8 @@ fn is_the_callers(error: &io::Error) -> bool {
 
 impl Reception {
     fn take(&self, stream: std::net::TcpStream, peer: SocketAddr, destination: &Arc<dyn Destination>) {
+        // A listener of both families sees IPv4 callers under mapped addresses (RFC 4291 section 2.5.5.2).
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let ticket = match self.budget.admit(peer.ip()) {
             Ok(ticket) => ticket,
             Err(denial) => {

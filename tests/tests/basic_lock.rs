@@ -15,7 +15,7 @@ fn opens_for_the_gateways_generated_credential_alone() {
         let gateway = scene.gateway(test).await;
         let trust = lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
         let summary = trust.status.and_then(|status| status.summary).expect("a summary");
-        assert_eq!(summary.locks.as_deref(), Some("Basic"));
+        assert_eq!(summary.locks.as_deref(), Some("Basic, mTLS"), "bytes have no headers");
         let seen = gateway.seen(test, "/").await;
         let held = keyring::held(test).await;
         let (username, password) = (&held["username"], &held["password"]);

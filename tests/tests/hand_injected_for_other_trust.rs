@@ -35,7 +35,7 @@ fn is_injected_for_its_own() {
         by_hand.as_object_mut().expect("a pod").remove("status");
         // Its probes lead to a sidecar that will not be there.
         let message = test.cluster.try_create(&by_hand).await.expect_err("the probes are another pod's");
-        assert!(message.contains("write the application's own probe"), "{message}");
+        assert!(message.contains("write the one that the application has"), "{message}");
         by_hand["spec"]["containers"][0].as_object_mut().expect("a container").remove("readinessProbe");
         test.cluster.try_create(&by_hand).await.expect("the webhook makes it one of its own");
         let pod = test.cluster.ready_pod(&test.namespace, "by-hand").await;

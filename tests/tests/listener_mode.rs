@@ -35,8 +35,8 @@ async fn guards(test: &Test, standard: &str) {
     let address = scene.target.address();
     let service = scene.target.service.first().expect("a Service has an address");
     let mut attacks = vec![
-        Attack::http("plaintext to the sidecar's port", address, LISTENER_PORT).logged("PlaintextOnTLS"),
-        Attack::http("plaintext to the Service", service, 80).logged("PlaintextOnTLS"),
+        Attack::http("plaintext to the sidecar's port", address, LISTENER_PORT).logged("PlaintextRefused"),
+        Attack::http("plaintext to the Service", service, 80).logged("PlaintextRefused"),
         Attack::https("no certificate", address, LISTENER_PORT, None).logged("NoClientCertificate"),
     ];
     for port in [HTTP, SECURE, TCP, UNDECLARED] {

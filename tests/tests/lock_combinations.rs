@@ -16,7 +16,7 @@ fn all_of_them_must_open() {
         gateway.seen(test, "/").await;
         let trust: BackendTrust = test.cluster.get(&test.namespace, NAME).await;
         let summary = trust.status.and_then(|status| status.summary).expect("a summary");
-        assert_eq!(summary.locks.as_deref(), Some("mTLS+Basic+Header"));
+        assert_eq!(summary.locks.as_deref(), Some("mTLS+Basic+Header, mTLS"), "bytes have no headers");
         let route: ApiRoute = test.cluster.get(&test.namespace, NAME).await;
         let configuration = route.status.unwrap_or_default().gateways[0].configuration_ref.clone();
         assert_eq!(configuration.expect("a configuration").kind, "Secret", "it holds secret values");
