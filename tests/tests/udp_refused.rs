@@ -40,7 +40,7 @@ fn a_port_left_open_by_its_number_is_open_once_its_pods_are_replaced() {
         let target = echo.target(&test.cluster).await;
         attack::all_get_in(&test.cluster, &target, &attacks(test, &target).await).await;
         // The lock holds for everything else.
-        let plaintext = Attack::http("plaintext", target.address(), HTTP).logged("PlaintextRefused");
+        let plaintext = Attack::http("plaintext", target.address(), HTTP).logged("PortClosed");
         attack::all_refused(&test.cluster, &target, &[plaintext]).await;
     });
 }
