@@ -37,7 +37,7 @@ async fn guards(test: &Test, standard: &str) {
     let mut attacks = vec![
         Attack::http("plaintext to the sidecar's port", address, LISTENER_PORT).logged("PlaintextRefused"),
         Attack::http("plaintext to the Service", service, 80).logged("PlaintextRefused"),
-        Attack::https("no certificate", address, LISTENER_PORT, None).logged("NoClientCertificate"),
+        Attack::https("no certificate", address, LISTENER_PORT, None).logged("NoCertificate"),
     ];
     for port in [HTTP, SECURE, TCP, UNDECLARED] {
         attacks.push(Attack::http(format!("the application's own port {port}"), address, port));
