@@ -130,7 +130,7 @@ fn judge(answer: Result<(), kube::Error>, key: &LockKey, plan: &AdmissionPlan) -
 }
 
 /// The API server names the policy in its refusal.
-fn is_refusal_by(status: &Status, policy: &str) -> bool {
+pub(crate) fn is_refusal_by(status: &Status, policy: &str) -> bool {
     matches!(status.code, 403 | 422)
         && status.message.contains(&format!("ValidatingAdmissionPolicy '{policy}' with binding"))
         && status.message.contains("denied request")

@@ -6,8 +6,9 @@ use kube::{Client, Config, ResourceExt};
 use postern_crds::BackendTrust;
 use serde_json::{Value, json};
 
-use crate::armed::unguarded_pod;
+use crate::armed::{is_refusal_by, unguarded_pod};
 use crate::pki::store::BACKENDS_SECRET;
+use crate::render::admission::object_name;
 use crate::resolve::backend::some_of;
 use crate::resolve::selectors::Selector;
 use crate::webhook::server::PATH;
@@ -86,10 +87,9 @@ pub async fn install(client: &Client, namespace: &str) -> Result<(), CheckError>
         return Err(CheckError::NoAuthority);
     }
     webhook(namespace, roots).await?;
-    for lock in locks(client).await? {
-        if is_armed(&lock) {
-            refuses(client, &lock).await?;
-        }
+    let locks = locks(client).await?;
+    for lock in locks.iter().filter(|lock| is_armed(lock)) {
+        refuses(client, lock, &locks).await?;
     }
     Ok(())
 }
@@ -137,13 +137,17 @@ fn is_armed(lock: &BackendTrust) -> bool {
     conditions.into_iter().any(|one| one.type_ == "Armed" && one.status == "True")
 }
 
-async fn refuses(client: &Client, lock: &BackendTrust) -> Result<(), CheckError> {
+/// `locks`: all of them, since another one of the namespace may select the pod too and be the one that refuses.
+async fn refuses(client: &Client, lock: &BackendTrust, locks: &[BackendTrust]) -> Result<(), CheckError> {
     let Ok(selector) = Selector::new(lock.spec.pod_selector.clone()) else { return Ok(()) };
     let Some(labels) = selector.example_labels(&[]) else { return Ok(()) };
-    let pods = Api::<Pod>::namespaced(client.clone(), &lock.namespace().unwrap_or_default());
+    let namespace = lock.namespace().unwrap_or_default();
+    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
+    let neighbours = locks.iter().filter(|other| other.metadata.namespace == lock.metadata.namespace);
+    let mut policies = neighbours.map(|other| object_name(&namespace, &other.name_any()));
     let params = PostParams { dry_run: true, ..PostParams::default() };
     match pods.create(&params, &unguarded_pod(&labels, "postern.dev/unguarded")).await {
-        Err(kube::Error::Api(status)) if status.message.contains(".postern.dev' with binding") => Ok(()),
+        Err(kube::Error::Api(status)) if policies.any(|policy| is_refusal_by(&status, &policy)) => Ok(()),
         // In a namespace that ends nothing starts any more.
         Err(kube::Error::Api(status))
             if status.code == 404 || status.message.contains("it is being terminated") =>

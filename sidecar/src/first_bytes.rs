@@ -1,10 +1,12 @@
 //! What a connection begins with, where TLS and HTTP without it are told apart; nothing of it is lost.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use bytes::Buf;
+use bytes::buf::Take;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::rewound::Rewound;
 
 /// The record type of a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -20,8 +22,11 @@ pub(crate) enum Speaks {
     Http1,
 }
 
+/// What was read to tell it. It lies in place: nothing is allocated for it.
+type Begun = Take<io::Cursor<[u8; PREFACE.len()]>>;
+
 /// Reads until it can be told; `None` if the caller goes before.
-pub(crate) async fn tell<S>(mut stream: S) -> io::Result<Option<(Speaks, Rewound<S>)>>
+pub(crate) async fn tell<S>(mut stream: S) -> io::Result<Option<(Speaks, Rewound<Begun, S>)>>
 where
     S: AsyncRead + Unpin,
 {
@@ -39,69 +44,17 @@ where
             Some(_) if PREFACE.starts_with(seen) && count > 0 => continue,
             Some(_) => Speaks::Http1,
         };
-        return Ok(Some((speaks, Rewound { head, read: 0, length, stream })));
-    }
-}
-
-/// A stream whose first bytes are read again.
-#[derive(Debug)]
-pub(crate) struct Rewound<S> {
-    head: [u8; PREFACE.len()],
-    read: usize,
-    length: usize,
-    stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.read == this.length {
-            return Pin::new(&mut this.stream).poll_read(context, buffer);
-        }
-        let rest = this.head.get(this.read..this.length).unwrap_or_default();
-        let now = rest.get(..rest.len().min(buffer.remaining())).unwrap_or_default();
-        buffer.put_slice(now);
-        this.read += now.len();
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        return Ok(Some((speaks, Rewound::new(Buf::take(io::Cursor::new(head), length), stream))));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
     use super::*;
 
     struct Slow(&'static [u8]);

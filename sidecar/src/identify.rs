@@ -213,6 +213,12 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
+/// A SHA-256 from its 64 hex digits, in either case; `None` for anything else.
+pub fn sha256_from_hex(digits: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    hex::decode_to_slice(digits, &mut out).ok().map(|()| out)
+}
+
 fn unix_time(seconds: i64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }

@@ -32,6 +32,7 @@ pub mod probes;
 pub mod readiness;
 pub mod redirect;
 pub mod reload;
+mod rewound;
 pub mod settings;
 pub mod signal;
 pub mod status;

@@ -1,13 +1,17 @@
 //! What a gateway holds beside its certificate, and requests that carry it.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use kube::Resource;
 use postern_crds::ApiRoute;
 use postern_echo::attempt::{Attempt, Identity, Payload};
 use postern_echo::serve::Seen;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::attack::Attack;
@@ -91,8 +95,17 @@ fn with(mut attempt: Attempt, more: &[(&str, &str)]) -> Attempt {
     attempt
 }
 
-/// Asks for a rotation of the key. Times in resources have whole seconds, and what was made within this one counts as newer.
+/// Asks for a rotation of the key.
 pub async fn rotate(test: &Test, more: Value) {
+    rotate_by::<ApiRoute>(test, more).await;
+}
+
+/// Asks for a rotation by the lock or by its route. Times in resources have whole seconds, and what was made within this
+/// one counts as newer.
+pub async fn rotate_by<K>(test: &Test, more: Value)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
     let now = Timestamp::now();
     let mut rotation = more;
     rotation["requestedAt"] = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
@@ -105,8 +118,5 @@ pub async fn rotate(test: &Test, more: Value) {
     })
     .await;
     let patch = json!({"spec": {"rotation": rotation}});
-    test.cluster
-        .try_patch::<ApiRoute>(&test.namespace, NAME, patch)
-        .await
-        .expect("the rotation is asked for");
+    test.cluster.try_patch::<K>(&test.namespace, NAME, patch).await.expect("the rotation is asked for");
 }

@@ -13,6 +13,7 @@ use super::path::Path;
 use super::policy::{Fingerprint, Paths, Policy, PortDoor};
 use super::route::Route;
 use crate::identify::matcher::{Matcher, MatcherError};
+use crate::identify::sha256_from_hex;
 
 /// A policy that contradicts itself, so none of it is used.
 #[derive(Debug, thiserror::Error)]
@@ -132,9 +133,8 @@ impl<'a> Compiler<'a> {
 
     fn run(mut self) -> Result<Compiled, PolicyError> {
         for revoked in &self.written.revoked {
-            let mut fingerprint = Fingerprint::default();
-            hex::decode_to_slice(revoked, &mut fingerprint)
-                .map_err(|_| PolicyError::MalformedFingerprint(revoked.clone()))?;
+            let fingerprint: Fingerprint =
+                sha256_from_hex(revoked).ok_or_else(|| PolicyError::MalformedFingerprint(revoked.clone()))?;
             self.policy.revoked.insert(fingerprint);
         }
         let tenant = self.matchers("the tenant", &self.written.tenant)?.into();
@@ -261,8 +261,7 @@ impl<'a> Compiler<'a> {
     fn holder(&mut self, route: &Arc<Route>, caller: &config::Caller) -> Result<Holder, PolicyError> {
         let certificates = self.matchers(&whose(&route.name, caller), &caller.certificates)?;
         let keys = caller.pins().filter_map(|pin| {
-            let mut key = [0; 32];
-            hex::decode_to_slice(pin, &mut key).ok()?;
+            let key = sha256_from_hex(pin)?;
             Some((key, self.keyring.number(&format!("key:{pin}"))))
         });
         Ok(Holder {
@@ -297,10 +296,7 @@ impl<'a> Compiler<'a> {
                 continue;
             };
             let pinned = self.policy.pins.entry(identity.as_str().into()).or_default();
-            let hashes = keys.iter().filter_map(|key| {
-                let mut hash = [0; 32];
-                hex::decode_to_slice(key, &mut hash).ok().map(|()| hash)
-            });
+            let hashes = keys.iter().filter_map(|key| sha256_from_hex(key));
             pinned.push((authority.as_str().into(), hashes.collect()));
         }
         Ok(())

@@ -18,13 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::exchange::{self, Session};
 use super::headers::Identity;
 use super::io::Watched;
-use super::tunnel::Rewound;
 use super::wire::{Intake, Turns};
 use crate::authorize::{Code, Denial};
 use crate::connection::{Connection, Entry};
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::log::Asked;
+use crate::rewound::Rewound;
 use crate::signal::{Order, Signal};
 use crate::worker::Worker;
 

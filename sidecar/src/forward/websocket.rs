@@ -8,11 +8,12 @@ use super::body::Outbound;
 use super::exchange::Session;
 use super::headers;
 use super::pool::{self, Lease};
-use super::tunnel::{Rewound, Stream};
+use super::tunnel::Stream;
 use super::upgrade::{self, Wish};
 use super::upstream::duplex::Duplex;
 use super::upstream::{self, Patience, Received, http2};
 use crate::authorize::{Code, Denial, Permit};
+use crate::rewound::Rewound;
 
 /// What the application says to a request for a WebSocket.
 pub(super) enum Said {

@@ -10,7 +10,7 @@ use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::matcher::Facts;
-use super::{refusal, unix_time};
+use super::{refusal, sha256_from_hex, unix_time};
 use crate::authorize::Code;
 
 /// Prefix of the names that only Postern's own authority may give.
@@ -110,10 +110,8 @@ impl Authority {
             subjects.push(parsed.subject().as_raw().to_vec());
         }
         let pins = written.pins.iter().map(|pin| {
-            let mut hash = [0; 32];
-            hex::decode_to_slice(pin, &mut hash)
-                .map(|()| hash)
-                .map_err(|_| AuthorityError::MalformedPin { name: name(), pin: pin.clone() })
+            sha256_from_hex(pin)
+                .ok_or_else(|| AuthorityError::MalformedPin { name: name(), pin: pin.clone() })
         });
         let pins = pins.collect::<Result<_, _>>()?;
         Ok(Self { name: written.name.as_str().into(), kind: written.kind, anchors, subjects, pins })

@@ -11,7 +11,7 @@ use x509_parser::asn1_rs::{Any, Tag, ToDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use super::sha256;
+use super::{sha256, sha256_from_hex};
 
 /// What matchers look at in a leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,12 +226,9 @@ impl Matcher {
 }
 
 fn digest(written: &str) -> Result<[u8; 32], MatcherError> {
-    let mut digest = [0; 32];
     let is_lower = !written.bytes().any(|it| it.is_ascii_uppercase());
-    match hex::decode_to_slice(written, &mut digest) {
-        Ok(()) if is_lower => Ok(digest),
-        _ => Err(MatcherError::NotSha256(written.to_owned())),
-    }
+    let digest = sha256_from_hex(written).filter(|_| is_lower);
+    digest.ok_or_else(|| MatcherError::NotSha256(written.to_owned()))
 }
 
 /// `IA5String` is what the certificate has.
