@@ -68,6 +68,13 @@ pub struct ApiRouteSpec {
     /// How the gateway checks that it talks to the right backend. Absent: by the Service's own name.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "backendTLS")]
     pub backend_tls: Option<BackendTls>,
+    /// Whether a gateway may tell of its own client's certificate. `Replace`: the application reads of the gateway alone
+    /// in `X-Forwarded-Client-Cert` and `Client-Cert` (RFC 9440), whatever the gateway sends. `Append`: what the gateway
+    /// sends stays in `X-Forwarded-Client-Cert`, with the gateway after it, and in `Client-Cert` and `Client-Cert-Chain`;
+    /// the gateway's configuration then puts its client's verified certificate there, and drops what the client itself
+    /// writes. Not for TCP. Absent: `Replace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_certificate: Option<ForwardedCertificate>,
     /// Replacing the gateways' keys ahead of their time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<KeyRotation>,
@@ -158,11 +165,43 @@ pub enum PathMatchType {
 /// How the gateway verifies the backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.serverName) || has(self.verification)")
+        .message("backendTLS says nothing: write serverName or verification, or leave it out"),
+    validation = Rule::new("!has(self.serverName) || !has(self.verification) || self.verification != 'SkipHostname'")
+        .message("with verification SkipHostname no name is demanded: leave serverName out, or write Full")
+)]
 pub struct BackendTls {
     /// The DNS name that the gateway demands in the backend's certificate: a name of the Service, or one of the
-    /// BackendTrust's `server.names`.
+    /// BackendTrust's `server.names`. Absent: `<Service>.<namespace>.svc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::server_name")]
-    pub server_name: String,
+    pub server_name: Option<String>,
+    /// `Full`: the certificate must be from the CA of the backends and hold the name. `SkipHostname`: it must be from
+    /// that CA, so any workload behind a lock of Postern's may stand in for this backend; the conditions say so. Absent:
+    /// `Full`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+}
+
+/// What a gateway demands of the backend's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Verification {
+    /// Its chain and its name.
+    #[default]
+    Full,
+    /// Its chain alone.
+    SkipHostname,
+}
+
+/// What becomes of the headers by which a gateway tells of its client's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ForwardedCertificate {
+    /// They are dropped.
+    #[default]
+    Replace,
+    /// They are passed on.
+    Append,
 }
 
 /// What the operator has seen and done.

@@ -135,6 +135,10 @@ reasons! {
     ServerNameNotCertified [ResolvedRefs]
         "The backend's certificate doesn't hold the name in backendTLS.serverName."
         => "Use a name of the Service, or add the name to the BackendTrust's server.names.";
+    HostnameNotVerified [Accepted Ready]
+        "The gateways verify that the backend's certificate is from the CA of the backends, and not whose it is \
+         (backendTLS.verification SkipHostname). The condition is True: it is a warning."
+        => "Take verification out of backendTLS, or write Full.";
     RefNotFound [ResolvedRefs]
         "A BackendTrust, a Service, a Secret or a namespace that the object names doesn't exist."
         => "Create it, or correct the name; the message has it.";

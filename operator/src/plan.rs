@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use postern_config::policy::{Policy, PortRef, Protocol, Rule};
+use postern_config::policy::{ForwardedCertificate, Policy, PortRef, Protocol, Rule};
+use postern_crds::api_route::Verification;
 use postern_crds::{ConditionType, Reason};
 
 use crate::injection::shape::Admitted;
@@ -243,8 +244,12 @@ pub struct BackendPlan {
     pub addresses: Vec<IpAddr>,
     /// `<service>.<namespace>.svc.<cluster domain>`: for headless Services, which have no address.
     pub dns_name: String,
-    /// What gateways demand in the server certificate.
+    /// The name that gateways demand in the server certificate.
     pub server_name: String,
+    /// Whether that is the backend's own name, or one that all backends have.
+    pub verification: Verification,
+    /// Whether gateways may tell of their clients' certificates.
+    pub forwarded_certificate: ForwardedCertificate,
     /// The container port, as the policy names it.
     pub port: PortRef,
     /// Its number, where all pods agree.

@@ -84,6 +84,14 @@ fn say_what_to_write_instead() {
             (route("/spec/hostnames", json!(["a.example.com; return 200"])), "write a DNS name"),
             (route("/spec/hostnames", json!(["a.example.com\n}"])), "write a DNS name"),
             (route("/spec/backendTLS", json!({"serverName": "a.example.com; }"})), "write a whole DNS name"),
+            (
+                route(
+                    "/spec/backendTLS",
+                    json!({"serverName": "a.example.com", "verification": "SkipHostname"}),
+                ),
+                "no name is demanded",
+            ),
+            (route("/spec/backendTLS", json!({})), "backendTLS says nothing"),
             (route("/spec/backendTLS", json!({"serverName": "$host.example.com"})), "write a whole DNS name"),
         ] {
             let refusal = test.cluster.dry_run(&object).await;

@@ -10,6 +10,7 @@
 mod api_server_restarted;
 mod applications_of_other_protocols;
 mod audit_mode;
+mod backend_verification;
 mod bad_resources;
 mod basic_lock;
 mod cel_rules;
@@ -20,6 +21,7 @@ mod edited_secret;
 mod existing_pods;
 mod foreign_object_in_the_way;
 mod forged_certificates_refused;
+mod forwarded_certificate;
 mod gateway_identity_headers;
 mod hand_injected_for_other_trust;
 mod header_lock;

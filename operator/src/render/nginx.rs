@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use postern_config::policy::{Protocol, Transport};
+use postern_config::policy::{ForwardedCertificate, Protocol, Transport};
 
 use crate::inputs::{KeyId, SecretText};
 use crate::plan::BackendPlan;
@@ -20,6 +20,9 @@ pub const KEPT_LOCATION_FILE: &str = "kept-location.conf";
 pub const UPSTREAM_FILE: &str = "upstream.conf";
 /// All of them.
 pub const FILES: [&str; 4] = [LOCATION_FILE, KEPT_LOCATION_FILE, UPSTREAM_FILE, STREAM_FILE];
+
+/// The longest client certificate of which `Client-Cert` tells, in lines of 48 bytes: 3 KiB.
+const PEM_LINES: usize = 64;
 
 /// Where a gateway mounts the Secret and the `ConfigMap` of a key.
 pub fn mount_path(id: &KeyId) -> String {
@@ -116,6 +119,7 @@ struct Texts {
     presents_certificate: bool,
     plaintext: bool,
     headers: String,
+    tells_of_client: bool,
 }
 
 impl Texts {
@@ -137,6 +141,7 @@ impl Texts {
             presents_certificate: backend.door.knows_certificates(),
             plaintext: backend.door.transport == Transport::Plaintext,
             headers: String::new(),
+            tells_of_client: backend.forwarded_certificate == ForwardedCertificate::Append,
         })
     }
 
@@ -196,6 +201,7 @@ fn location(texts: &Texts, module: Module, upstream: &Word) -> String {
         ),
         Module::Grpc => format!("grpc_pass {scheme}://{upstream};\n"),
     };
+    let client = if texts.tells_of_client { client(module) } else { String::new() };
     let tls = if texts.plaintext { String::new() } else { texts.tls(module) };
     format!(
         "# Written by Postern for ApiRoute {route}. Include it in one location; see README.md beside it.\n\
@@ -204,7 +210,33 @@ fn location(texts: &Texts, module: Module, upstream: &Word) -> String {
          {p}_set_header X-Forwarded-For $remote_addr;\n\
          {p}_set_header X-Forwarded-Host $http_host;\n\
          {p}_set_header X-Forwarded-Proto $scheme;\n\
-         {headers}{tls}"
+         {client}{headers}{tls}"
+    )
+}
+
+/// What NGINX tells of its own client's certificate, once it has verified it, in place of what the client writes there.
+/// It has the certificate as PEM: in Envoy's format that is an element's `Cert`, percent-encoded; RFC 9440 wants it
+/// without its first and last line and without line ends, which takes one capture for each line. The possessive `?+`
+/// keeps a certificate of more lines from being tried in every other way.
+fn client(module: Module) -> String {
+    let p = module.prefix();
+    let lines = || (1..=PEM_LINES).map(|line| format!("postern_pem_{line}"));
+    let pattern: String = lines().map(|line| format!(r"(?:(?<{line}>[^-\n]++)\n)?+")).collect();
+    let joined: String = lines().map(|line| format!("${{{line}}}")).collect();
+    format!(
+        "set $postern_forwarded \"\";\n\
+         set $postern_pem \"\";\n\
+         set $postern_client \"\";\n\
+         if ($ssl_client_verify = SUCCESS) {{\n\
+         \x20   set $postern_forwarded 'Cert=\"$ssl_client_escaped_cert\"';\n\
+         \x20   set $postern_pem $ssl_client_raw_cert;\n\
+         }}\n\
+         if ($postern_pem ~ '^-----BEGIN CERTIFICATE-----\\n{pattern}-----END CERTIFICATE-----') {{\n\
+         \x20   set $postern_client ':{joined}:';\n\
+         }}\n\
+         {p}_set_header X-Forwarded-Client-Cert $postern_forwarded;\n\
+         {p}_set_header Client-Cert $postern_client;\n\
+         {p}_set_header Client-Cert-Chain \"\";\n"
     )
 }
 
@@ -239,6 +271,7 @@ mod tests {
     use super::*;
     use crate::plan::Door;
     use postern_config::policy::PortRef;
+    use postern_crds::api_route::Verification;
 
     fn backend() -> BackendPlan {
         BackendPlan {
@@ -247,6 +280,8 @@ mod tests {
             addresses: vec!["10.96.0.10".parse().unwrap()],
             dns_name: "orders.shop.svc.cluster.local".to_owned(),
             server_name: "orders.shop.svc".to_owned(),
+            verification: Verification::Full,
+            forwarded_certificate: ForwardedCertificate::Replace,
             port: PortRef::Number(8080),
             container_port: Some(8080),
             protocol: Protocol::HTTP,
@@ -275,6 +310,28 @@ mod tests {
             grpc[UPSTREAM_FILE].contains("upstream postern.edge.shop.orders {\n    server 10.96.0.10:80;\n")
         );
         assert!(!grpc[LOCATION_FILE].contains("proxy_"), "{}", grpc[LOCATION_FILE]);
+    }
+
+    #[test]
+    fn a_gateway_tells_of_its_client_only_where_the_route_lets_it() {
+        let telling = |protocol, forwarded_certificate| {
+            let backend = BackendPlan { protocol, forwarded_certificate, ..backend() };
+            files(&id(), &backend, &Headers::default()).unwrap().remove(LOCATION_FILE).unwrap()
+        };
+        for (protocol, module) in [(Protocol::HTTP, "proxy"), (Protocol::H2C, "grpc")] {
+            assert!(!telling(protocol, ForwardedCertificate::Replace).contains("lient-Cert"), "{module}");
+            let text = telling(protocol, ForwardedCertificate::Append);
+            // All three are written, so that what the client wrote there is not passed on.
+            for line in [
+                "X-Forwarded-Client-Cert $postern_forwarded;",
+                "Client-Cert $postern_client;",
+                "Client-Cert-Chain \"\";",
+            ] {
+                assert!(text.contains(&format!("\n{module}_set_header {line}\n")), "{line}: {text}");
+            }
+            // NGINX reads no argument of 4096 bytes or more.
+            assert!(text.lines().all(|line| line.len() < 4096));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a gateway's owner uses what Postern wrote, in the `ConfigMap` beside it.
 
-use postern_config::policy::Protocol;
+use postern_config::policy::{ForwardedCertificate, Protocol};
 
 use crate::inputs::KeyId;
 use crate::plan::BackendPlan;
@@ -38,6 +38,7 @@ pub fn nginx(id: &KeyId, backend: &BackendPlan) -> String {
         .collect();
     let (items, names) = (items.join("\n"), names.join(", "));
     let kept = kept(backend.protocol, &mount);
+    let client = client(backend);
     format!(
         "# ApiRoute {namespace}/{route} on gateway {gateway}
 
@@ -73,7 +74,7 @@ In {place}, with the asterisk, so that a missing file is no error:
 
 {example}
 
-{kept}Where a lock asks for a credential or a secret header, the configuration ({names}) is in the
+{kept}{client}Where a lock asks for a credential or a secret header, the configuration ({names}) is in the
 Secret, and in the ConfigMap else.
 
 A gateway outside the cluster: put the files listed under Mount there by your own means, and where the Service's
@@ -94,6 +95,20 @@ A backend's address changes only when its Service is made anew; reload then.
         gateway = id.gateway,
         volume = "postern-key",
     )
+}
+
+/// What NGINX needs to tell of its own client's certificate.
+fn client(backend: &BackendPlan) -> &'static str {
+    match backend.forwarded_certificate {
+        ForwardedCertificate::Replace => "",
+        ForwardedCertificate::Append => {
+            "The route lets this gateway tell of its client's certificate, in `X-Forwarded-Client-Cert` (Envoy's format, \
+             with\n`Cert`) and in `Client-Cert` (RFC 9440). It does for a certificate that it has verified: say \
+             `ssl_verify_client on` or\n`optional`, and `ssl_client_certificate`, in the `server`. What the client writes \
+             in these headers is dropped. NGINX has no\nway to pass on the chain, and tells in `Client-Cert` of \
+             certificates of up to 3 KiB alone.\n\n"
+        }
+    }
 }
 
 /// How connections are kept, and what streams need; nothing for TCP.

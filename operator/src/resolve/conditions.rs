@@ -2,11 +2,14 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use postern_config::policy::Transport;
+use postern_crds::api_route::Verification;
 use postern_crds::rollout::Stage;
 use postern_crds::{ConditionType, Duration, Reason, limits};
 
 use crate::plan::{
-    Armed, KeyAction, KeyPlan, LockPlan, LockState, Outcome, Plan, PodState, PodsPlan, Refusal, RoutePlan,
+    Armed, BackendPlan, KeyAction, KeyPlan, LockPlan, LockState, Outcome, Plan, PodState, PodsPlan, Refusal,
+    RoutePlan,
 };
 use crate::resolve::backend::some_of;
 use crate::resolve::{ports, stage};
@@ -272,6 +275,9 @@ pub fn route(plan: &Plan, route: &RoutePlan, outcome: &Outcome) -> Vec<Verdict> 
     let parts = vec![accepted, resolved];
     let mut ready = sum(&parts, "the gateways hold their keys, and the lock that they fit is Ready");
     if ready.status == Some(true) {
+        ready = warned(route, ready);
+    }
+    if ready.status == Some(true) {
         let lock = lock(plan, outcome).into_iter().find(|verdict| verdict.condition == ConditionType::Ready);
         let unready = lock.filter(|lock| lock.status != Some(true)).map(|lock| trust_not_ready(plan, &lock));
         let gateway = gateways.iter().find_map(|(key, verdicts)| {
@@ -301,9 +307,23 @@ fn route_accepted(route: &RoutePlan, said: &[Refusal]) -> Verdict {
         let of_gateways: Vec<Refusal> = route.keys.iter().filter_map(not_accepted).cloned().collect();
         let all = !of_gateways.is_empty() && of_gateways.len() == route.keys.len();
         refused_or(ConditionType::Accepted, if all { &of_gateways } else { &[] }, || {
-            Verdict::good(ConditionType::Accepted, Reason::Accepted, "the route makes sense")
+            warned(route, Verdict::good(ConditionType::Accepted, Reason::Accepted, "the route makes sense"))
         })
     })
+}
+
+/// A good answer, with what is weak about it.
+fn warned(route: &RoutePlan, verdict: Verdict) -> Verdict {
+    let skips = |backend: &&BackendPlan| {
+        backend.verification == Verification::SkipHostname && backend.door.transport == Transport::TLS
+    };
+    let Some(backend) = route.backend.as_ref().filter(skips) else { return verdict };
+    let message = format!(
+        "{}, but the gateways don't verify that a backend is {}: any workload behind a lock of Postern's may stand in for it \
+         (backendTLS.verification SkipHostname)",
+        verdict.message, backend.service
+    );
+    Verdict { reason: Reason::HostnameNotVerified, message, ..verdict }
 }
 
 fn not_accepted(key: &KeyPlan) -> Option<&Refusal> {

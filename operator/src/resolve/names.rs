@@ -67,7 +67,7 @@ pub fn server_names(
         .iter()
         .flat_map(|service| service_names(settings, &key.namespace, service))
         .chain(further.iter().cloned())
-        .chain([layout::admin_server_name(&key.namespace, &key.name)])
+        .chain([layout::admin_server_name(&key.namespace, &key.name), layout::ANY_BACKEND.to_owned()])
         .map(SubjectName::Dns)
         .collect()
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postern_config::policy::{
-    Authority, AuthorityKind, Caller, CertificateMatch, ForwardedCertificate, Policy, Port, Route,
-};
+use postern_config::policy::{Authority, AuthorityKind, Caller, CertificateMatch, Policy, Port, Route};
 
 use crate::inputs::{Authorities, KeyId};
 use crate::plan::{Kept, KeyAction, KeyPlan, PortPlan, RoutePlan};
@@ -58,7 +56,7 @@ fn route(namespace: &str, plan: &RoutePlan) -> Option<Route> {
         callers,
         hostnames: plan.hostnames.clone(),
         rules: plan.rules.clone(),
-        forwarded_certificate: ForwardedCertificate::default(),
+        forwarded_certificate: backend.forwarded_certificate,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use postern_config::policy::{PortRef, Protocol};
+use postern_config::layout;
+use postern_config::policy::{ForwardedCertificate, PortRef, Protocol};
+use postern_crds::api_route::{self, Verification};
 use postern_crds::locks::Accepted;
 use postern_crds::rollout::Stage;
 use postern_crds::{ApiRoute, ConditionType, Reason, limits};
@@ -182,13 +184,13 @@ fn backend(
     }
     let (port, ambiguity) = canonical(site, &target, claims)?;
     let protocol = protocol(site, &target, &port, claims)?;
-    let narrowed = !route.spec.hostnames.is_empty() || !route.spec.rules.is_empty();
-    if !protocol.is_http() && narrowed {
+    let forwarded_certificate = forwarded_certificate(route);
+    if let Some(what) = http_alone(route).filter(|_| !protocol.is_http()) {
         return Err(accepted(
             Reason::LockNotPossible,
             format!(
-                "port {} speaks TCP, in which nobody can see host names and paths: leave hostnames and rules out, or, if \
-                 it speaks HTTP, say protocol: HTTP for it in ports of BackendTrust {}",
+                "port {} speaks TCP, in which nobody can see {what}, or, if it speaks HTTP, say protocol: HTTP for it in \
+                 ports of BackendTrust {}",
                 show(&port),
                 inputs.key.name
             ),
@@ -201,37 +203,64 @@ fn backend(
     {
         return Err(refusal);
     }
-    let certified = names::service_names(settings, &inputs.key.namespace, &reference.name);
-    let server_name = match &route.spec.backend_tls {
-        None => certified[0].clone(),
-        Some(tls) if certified.iter().chain(site.further_names).any(|name| *name == tls.server_name) => {
-            tls.server_name.clone()
-        }
-        Some(tls) => {
-            return Err(Refusal::new(
-                ConditionType::ResolvedRefs,
-                Reason::ServerNameNotCertified,
-                format!(
-                    "the backend's certificate doesn't hold {:?}, the name in backendTLS.serverName: use {}, or add the \
-                     name to server.names of BackendTrust {}",
-                    tls.server_name, certified[0], inputs.key.name
-                ),
-            ));
-        }
-    };
-    let [_, dns_name] = certified;
+    let (verification, server_name) = verified_name(site, route)?;
+    let [_, dns_name] = names::service_names(settings, &inputs.key.namespace, &reference.name);
     let plan = BackendPlan {
         service: reference.name.clone(),
         service_port: reference.port,
         addresses: backend::addresses(target.service),
         dns_name,
         server_name,
+        verification,
+        forwarded_certificate,
         container_port: pod_ports.number(&port),
         port,
         protocol,
         door,
     };
     Ok((plan, target.reservation.into_iter().chain(ambiguity).collect()))
+}
+
+/// What a route asks for that only HTTP has, with what to do about it.
+fn http_alone(route: &ApiRoute) -> Option<&'static str> {
+    if !route.spec.hostnames.is_empty() || !route.spec.rules.is_empty() {
+        Some("host names and paths: leave hostnames and rules out")
+    } else if forwarded_certificate(route) == ForwardedCertificate::Append {
+        Some("headers: leave forwardedCertificate out")
+    } else {
+        None
+    }
+}
+
+fn forwarded_certificate(route: &ApiRoute) -> ForwardedCertificate {
+    match route.spec.forwarded_certificate.unwrap_or_default() {
+        api_route::ForwardedCertificate::Replace => ForwardedCertificate::Replace,
+        api_route::ForwardedCertificate::Append => ForwardedCertificate::Append,
+    }
+}
+
+/// The name that gateways demand in the backend's certificate, and whether it is the backend's own.
+fn verified_name(site: &Site<'_>, route: &ApiRoute) -> Result<(Verification, String), Refusal> {
+    let lock = &site.inputs.key;
+    let tls = route.spec.backend_tls.as_ref();
+    let verification = tls.and_then(|tls| tls.verification).unwrap_or_default();
+    if verification == Verification::SkipHostname {
+        return Ok((verification, layout::ANY_BACKEND.to_owned()));
+    }
+    let certified = names::service_names(site.settings, &lock.namespace, &route.spec.backend_ref.name);
+    let Some(wanted) = tls.and_then(|tls| tls.server_name.as_ref()) else {
+        let [first, _] = certified;
+        return Ok((verification, first));
+    };
+    if certified.iter().chain(site.further_names).any(|name| name == wanted) {
+        return Ok((verification, wanted.clone()));
+    }
+    let message = format!(
+        "the backend's certificate doesn't hold {wanted:?}, the name in backendTLS.serverName: use {}, or add the name to \
+         server.names of BackendTrust {}",
+        certified[0], lock.name
+    );
+    Err(Refusal::new(ConditionType::ResolvedRefs, Reason::ServerNameNotCertified, message))
 }
 
 /// How the policy names the target: as `spec.ports` does if it lists the same port, else as an older route does,

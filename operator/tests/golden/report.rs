@@ -86,7 +86,10 @@ fn verdicts(verdicts: &[Verdict]) -> Vec<String> {
                 None => "Unknown",
             };
             match verdict.status {
-                Some(true) => format!("{}={status}", verdict.condition),
+                // A reason of its own is a warning.
+                Some(true) if verdict.reason.as_str() == verdict.condition.as_str() => {
+                    format!("{}={status}", verdict.condition)
+                }
                 _ => format!("{}={status} {}: {}", verdict.condition, verdict.reason, verdict.message),
             }
         })

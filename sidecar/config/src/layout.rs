@@ -96,6 +96,9 @@ pub fn admin_server_name(namespace: &str, trust: &str) -> String {
     format!("{trust}.{namespace}.lock.postern.internal")
 }
 
+/// DNS name in every lock's server certificate, by which a gateway demands the CA of the backends and no backend by name.
+pub const ANY_BACKEND: &str = "any.backend.postern.internal";
+
 /// SPIFFE id of the operator, the only caller of the admin endpoint.
 pub fn operator_identity(trust_domain: &str, operator_namespace: &str) -> String {
     format!("spiffe://{trust_domain}/ns/{operator_namespace}/sa/postern-operator")
