@@ -73,6 +73,13 @@ fuzz: ## look for bytes that break a promise: make fuzz FUZZ=path FUZZ_TIME=600 
 	    -dict="tests/fuzz/dictionary/$$target" -artifact_prefix=target/fuzz/faults/; \
 	done
 
+# What `make bench` measures (tests/bench/README.md): rows by name, and further arguments.
+.PHONY: bench
+bench: prerequisites ## Postern beside HAProxy, nginx and Envoy: make bench ROWS=h1-32,h2-* ARGS='--rounds 3'
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(TARGET) -p postern-sidecar
+	cargo build --locked --release -p postern-bench
+	tests/bench/run.sh $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
+
 .PHONY: check-tracing
 check-tracing: prerequisites ## send spans to a real collector of OpenTelemetry
 	$(CLUSTER)/build.sh collector

