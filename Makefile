@@ -84,7 +84,7 @@ bench: prerequisites ## Postern beside HAProxy, nginx and Envoy: make bench ROWS
 check-tracing: prerequisites ## send spans to a real collector of OpenTelemetry
 	$(CLUSTER)/build.sh collector
 	. $(CLUSTER)/lib.sh && POSTERN_COLLECTOR=$$PARTS/bin/otelcol \
-	  cargo test --locked -p postern-sidecar --test observe_tracing -- --ignored
+	  cargo test --locked -p postern-sidecar --test it -- --ignored observe_tracing
 
 .PHONY: check-chart
 check-chart: cluster ## lint and render the chart, and let an API server judge what it renders

@@ -1,18 +1,7 @@
 //! HTTP/1.1 by its bytes: where a message begins and ends, and what is refused because two readers could differ.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
-use support::prelude::*;
-use support::recorder::OK;
+use crate::support::prelude::*;
+use crate::support::recorder::OK;
 
 async fn house() -> House<Recorder> {
     House::recording(Recorder::answering(OK).await).await

@@ -1,5 +1,4 @@
-//! What the tests of the whole sidecar share. Each test binary uses its own part of it.
-#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
+//! What the tests of the whole sidecar share.
 
 pub mod application;
 pub mod client;

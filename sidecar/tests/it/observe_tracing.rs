@@ -1,23 +1,12 @@
 //! Spans arrive at a real OpenTelemetry collector, and the application sees the sidecar's span as its parent.
 //!
 //! `make check-tracing` builds the collector and names it by `POSTERN_COLLECTOR`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
-
-mod support;
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::prelude::*;
 use serde_json::json;
-use support::prelude::*;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";

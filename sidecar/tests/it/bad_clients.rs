@@ -1,16 +1,5 @@
 //! A full load of bad clients beside a good one: stalled handshakes, slow heads, resets and wrong passwords, all at
 //! once. The good one's p99 at most triples, and the sidecar's memory stays bounded.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
-
-mod support;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::support::{Application, Pki, Sidecar};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use support::{Application, Pki, Sidecar};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -217,7 +206,7 @@ fn memory(id: u32) -> usize {
 
 #[tokio::test]
 async fn a_good_client_hardly_notices_the_bad_ones() {
-    support::install_provider();
+    crate::support::install_provider();
     let (pki, application) = (Pki::new(), Application::http().await);
     let policy = format!(
         "{{authorities: [], ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, \
@@ -239,7 +228,7 @@ async fn a_good_client_hardly_notices_the_bad_ones() {
     for _ in 0..ROUNDS {
         let alone = p99(&mut good).await;
         let attack = Attack::begin(address, &tls);
-        support::eventually("all kinds of bad clients are at it", async || {
+        crate::support::eventually("all kinds of bad clients are at it", async || {
             let tries = &attack.tries;
             [&tries.stalled, &tries.slow, &tries.resets, &tries.passwords]
                 .iter()

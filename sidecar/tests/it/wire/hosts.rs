@@ -1,19 +1,8 @@
 //! Paths and hosts by their bytes: what is judged is what is forwarded, whichever host TLS was asked for.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
-use support::h2::{GET, H2, fields};
-use support::prelude::*;
-use support::recorder::OK;
+use crate::support::h2::{GET, H2, fields};
+use crate::support::prelude::*;
+use crate::support::recorder::OK;
 
 /// One caller, two routes: each its own host and its own paths.
 async fn house() -> House<Recorder> {

@@ -1,20 +1,9 @@
 //! What passes in headers and trailers, both ways, by its bytes: SECURITY rules for names, and no continue before a
 //! permit.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
-use support::h2::{DATA, END_HEADERS, END_STREAM, H2, HEADERS, fields};
-use support::prelude::*;
-use support::recorder::OK;
+use crate::support::h2::{DATA, END_HEADERS, END_STREAM, H2, HEADERS, fields};
+use crate::support::prelude::*;
+use crate::support::recorder::OK;
 
 async fn house() -> House<Recorder> {
     House::recording(Recorder::answering(OK).await).await
@@ -66,7 +55,7 @@ async fn nobody_else_writes_who_calls() {
     // Over HTTP/2 it is the same.
     for name in FORGED {
         let mut caller = H2::open(&house.http2(&house.pki.gateway())).await;
-        caller.request(1, &support::h2::get_with(&[(&name.to_lowercase(), "forged")])).await;
+        caller.request(1, &crate::support::h2::get_with(&[(&name.to_lowercase(), "forged")])).await;
         assert_eq!(caller.outcome(1).await, Ok("ok".to_owned()), "{name}");
         let all = house.application.got().concat();
         assert!(!all.contains("forged"), "{name}: {all}");

@@ -1,4 +1,4 @@
-//! What nearly every test of the whole sidecar names: `use support::prelude::*;`.
+//! What nearly every test of the whole sidecar names: `use crate::support::prelude::*;`.
 
 pub use std::time::{Duration, Instant};
 

@@ -1,19 +1,8 @@
 //! Configuration changes while the sidecar runs: what is revoked stops at once, what is broken changes nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
+use crate::support::guard::{OPERATOR, signer};
+use crate::support::prelude::*;
 use postern_config::loaded::Loaded;
-use support::guard::{OPERATOR, signer};
-use support::prelude::*;
 
 const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
 
@@ -166,7 +155,7 @@ async fn a_route_that_is_taken_away_ends_open_connections_and_streams() {
     pod.mount_bundle(&pod.bundle(2, pod.policy(&[(OTHER, None)])));
     for body in [&mut endless, &mut endless1] {
         let end = async { while let Some(Ok(_)) = body.frame().await {} };
-        tokio::time::timeout(support::LIMIT, end).await.expect("the stream ends");
+        tokio::time::timeout(crate::support::LIMIT, end).await.expect("the stream ends");
     }
     assert!(changed.elapsed() < Duration::from_secs(2), "{:?}", changed.elapsed());
     loaded_sequence(&pod, 2).await;
@@ -212,7 +201,7 @@ async fn a_route_that_becomes_narrower_ends_what_was_in_flight_under_it() {
     pod.mount_bundle(&pod.bundle(3, policy(&["/other", "/"])));
     for body in &mut endless {
         let ends = async { while let Some(Ok(_)) = body.frame().await {} };
-        tokio::time::timeout(support::LIMIT, ends).await.unwrap();
+        tokio::time::timeout(crate::support::LIMIT, ends).await.unwrap();
     }
     eventually("the application's streams end too", async || application.broken() == 2).await;
     // What was not in flight is judged at its next request.
@@ -286,7 +275,8 @@ async fn a_new_server_certificate_loses_no_request() {
     let slow = tokio::spawn(open.send_request(get("/slow")));
     eventually("the request is on its way", async || application.hits() == 1).await;
 
-    pod.pki.server = pod.pki.servers.issue(support::Shape::Server, "spiffe://test/ns/shop/server/renewed");
+    pod.pki.server =
+        pod.pki.servers.issue(crate::support::Shape::Server, "spiffe://test/ns/shop/server/renewed");
     pod.mount_bundle(&pod.bundle(2, pod.policy(&[(ORDERS, None)])));
     assert_eq!(loaded_sequence(&pod, 2).await.server_certificate, Some(pod.pki.server.sha256()));
     let fresh = pod.http1(&gateway).connect().await.unwrap();
@@ -306,7 +296,7 @@ async fn an_authority_that_is_replaced_takes_its_callers_along() {
     loaded_sequence(&pod, 1).await;
     let mut open = pod.http1(&gateway).open_http1().await;
     assert_eq!(read(open.send_request(get("/")).await.unwrap()).await.0, 200);
-    pod.pki.callers = support::Authority::new("postern callers");
+    pod.pki.callers = crate::support::Authority::new("postern callers");
     pod.mount_bundle(&pod.bundle(2, pod.policy(&[(ORDERS, None)])));
     loaded_sequence(&pod, 2).await;
     eventually("the connection is closed", async || open.is_closed()).await;
@@ -338,7 +328,7 @@ async fn the_admin_endpoint_is_for_the_operator_alone() {
 
 #[tokio::test]
 async fn standalone_files_are_watched() {
-    support::install_provider();
+    crate::support::install_provider();
     let pki = Pki::new();
     let (gateway, other) = (pki.gateway(), pki.callers.client(OTHER));
     let application = Application::http().await;
@@ -374,7 +364,7 @@ async fn standalone_files_are_watched() {
     eventually("the other is let in", async || is_let_in(&client(&other)).await).await;
     assert!(!is_let_in(&client(&gateway)).await);
 
-    let renewed = pki.servers.issue(support::Shape::Server, "spiffe://test/ns/shop/server/renewed");
+    let renewed = pki.servers.issue(crate::support::Shape::Server, "spiffe://test/ns/shop/server/renewed");
     sidecar.write_server(&renewed);
     eventually("the renewed certificate is presented", async || {
         let stream = client(&other).connect().await.unwrap();

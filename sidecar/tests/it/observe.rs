@@ -1,22 +1,11 @@
 //! What people see: a code for each refusal, a line for each request, settings that hold at once.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
+use crate::support::prelude::*;
+use crate::support::{Authority, Shape};
 use http::Request;
 use http_body_util::Empty;
 use rustls::AlertDescription;
 use serde_json::json;
-use support::prelude::*;
-use support::{Authority, Shape};
 
 /// Each fault of a handshake has a code of its own, shown on a real handshake.
 #[tokio::test]

@@ -1,23 +1,12 @@
 //! What callers, known or not, can't use up; and what waits that has a right to wait.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::support::house::denials;
+use crate::support::prelude::*;
 use postern_config::record::PodRecord;
 use postern_sidecar::limits::Limits;
-use support::house::denials;
-use support::prelude::*;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -142,7 +131,7 @@ async fn idle_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
 #[tokio::test]
 async fn idle_connections_do_not_lock_the_operator_out() {
     let (_application, pod) = guarded(Limits::default()).await;
-    let operator = pod.pki.callers.client(support::guard::OPERATOR);
+    let operator = pod.pki.callers.client(crate::support::guard::OPERATOR);
     let operator = Client::new(pod.admin(), &pod.pki.servers, Some(&operator), &[b"http/1.1"]);
     let start = Instant::now();
     let mut idle = Vec::new();
@@ -205,7 +194,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let attempt = pod.http1(&pod.pki.gateway()).attempt(many.as_bytes()).await;
     assert!(matches!(attempt, Attempt::Answered(431, _)), "{attempt:?}");
     let two = pod.http2(&pod.pki.gateway());
-    let mut request = support::client::get2("/");
+    let mut request = crate::support::client::get2("/");
     for _ in 0..200 {
         request.headers_mut().append("x", "1".parse().unwrap());
     }

@@ -1,28 +1,20 @@
 //! Locks on the wire: what each opens for, alone and with others, with real handshakes and a real process.
 #![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
     clippy::too_many_lines,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers; a table is as long as it is"
+    reason = "JSON is made where it is used, and a table is as long as it is"
 )]
-#![allow(clippy::needless_pass_by_value, reason = "JSON is made where it is used")]
-
-mod support;
 
 use std::net::SocketAddr;
 
+use crate::support::Authority;
+use crate::support::prelude::*;
+use crate::support::recorder::OK;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postern_config::verifier::sha256;
 use rustls::AlertDescription::{CertificateRequired, UnknownCA};
 use serde_json::json;
-use support::Authority;
-use support::prelude::*;
-use support::recorder::OK;
 
 const PARTNER: &str = "urn:example:acme";
 
@@ -59,7 +51,7 @@ struct Gate {
 
 impl Gate {
     async fn build(ports: Vec<Value>, callers: Value, more: Value) -> Self {
-        support::install_provider();
+        crate::support::install_provider();
         let (pki, partner) = (Pki::new(), Authority::new("partner"));
         let application = Application::http().await;
         let policy = Self::policy(&partner, &ports, &callers, more);
@@ -445,7 +437,7 @@ async fn certificates_of_all_kinds_of_authorities() {
             {"name": "apic", "type": "Pin", "pins": [pinned.sha256()]},
         ])
     };
-    support::install_provider();
+    crate::support::install_provider();
     let (pki, partner) = (Pki::new(), Authority::new("partner"));
     let application = Application::http().await;
     let by_print = partner.client("urn:example:print");

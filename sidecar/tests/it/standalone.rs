@@ -1,25 +1,14 @@
 //! A sidecar without an operator: its file is checked, its secrets lie in files, SIGHUP makes it look.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
-
-mod support;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::{Application, Pki, Shape, Sidecar, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postern_config::verifier;
-use support::{Application, Pki, Shape, Sidecar, eventually};
 
 const EXAMPLE: &str = "../examples/systemd";
 
@@ -88,7 +77,7 @@ fn systemd_knows_every_directive_of_the_example() {
 
 #[tokio::test]
 async fn secrets_lie_in_files_and_are_reloaded() {
-    support::install_provider();
+    crate::support::install_provider();
     let (pki, application) = (Pki::new(), Application::http().await);
     let ways = [(8080, application.address)];
     let policy = "{authorities: [], ports: [{port: 8080, protocol: HTTP, access: {type: Locked, locks: {require: All, \
@@ -115,9 +104,9 @@ async fn secrets_lie_in_files_and_are_reloaded() {
         let request = format!(
             "GET / HTTP/1.1\r\nhost: a\r\nauthorization: Basic {credentials}\r\nx-key: {key}\r\nconnection: close\r\n\r\n"
         );
-        let client = support::Client::new(sidecar.address(0), &pki.servers, None, &[b"http/1.1"]);
+        let client = crate::support::Client::new(sidecar.address(0), &pki.servers, None, &[b"http/1.1"]);
         match client.attempt(request.as_bytes()).await {
-            support::Attempt::Answered(status, _) => status,
+            crate::support::Attempt::Answered(status, _) => status,
             other => panic!("{other:?}"),
         }
     };

@@ -1,16 +1,9 @@
 //! What changes while connections are open: revocation, rotation without an overlap, audit and its end.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
+use crate::support::Authority;
+use crate::support::client::Body;
+use crate::support::guard::OPERATOR;
+use crate::support::prelude::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Request;
@@ -19,10 +12,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use postern_config::verifier::sha256;
 use rustls::AlertDescription::{CertificateRequired, CertificateRevoked};
 use serde_json::json;
-use support::Authority;
-use support::client::Body;
-use support::guard::OPERATOR;
-use support::prelude::*;
 
 const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
 
@@ -47,7 +36,7 @@ fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<
 async fn all_end(changed: Instant, streams: &mut [Incoming]) {
     for body in streams {
         let end = async { while let Some(Ok(_)) = body.frame().await {} };
-        tokio::time::timeout(support::LIMIT, end).await.expect("the stream ends");
+        tokio::time::timeout(crate::support::LIMIT, end).await.expect("the stream ends");
     }
     assert!(changed.elapsed() < Duration::from_secs(1), "{:?}", changed.elapsed());
 }
@@ -60,7 +49,7 @@ async fn goes_on(body: &mut Incoming) {
 
 #[tokio::test]
 async fn what_is_revoked_is_out_at_once_in_open_connections_too() {
-    support::install_provider();
+    crate::support::install_provider();
     let pki = Pki::new();
     let (http, bytes) = (Application::http().await, Application::bytes().await);
     let (revoked, kept) = (pki.gateway(), pki.gateway());
@@ -121,7 +110,7 @@ async fn what_is_revoked_is_out_at_once_in_open_connections_too() {
 
 #[tokio::test]
 async fn credentials_and_values_that_go_take_their_streams_along() {
-    support::install_provider();
+    crate::support::install_provider();
     let pki = Pki::new();
     let application = Application::http().await;
     let lock = json!([

@@ -1,23 +1,12 @@
 //! HTTP/2 by its frames: what is malformed, and what comes as a flood.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
-use support::h2::{
+use crate::support::h2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, H2, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, fields, frame, get_with,
 };
-use support::prelude::*;
-use support::process::peak_kib;
-use support::recorder::OK;
+use crate::support::prelude::*;
+use crate::support::process::peak_kib;
+use crate::support::recorder::OK;
 
 const PROTOCOL_ERROR: u32 = 1;
 const ENHANCE_YOUR_CALM: u32 = 11;

@@ -1,22 +1,11 @@
 //! What passes, passes whole: streams, trailers, large bodies, the application's troubles, the end.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
+use crate::support::application::channel;
+use crate::support::client::Body;
+use crate::support::prelude::*;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::{Frame, Incoming};
-use support::application::channel;
-use support::client::Body;
-use support::prelude::*;
 
 /// An open connection of either kind.
 enum Open {
@@ -100,7 +89,7 @@ async fn large_bodies_pass_with_backpressure() {
         }
         assert_eq!(received, large.len());
     }
-    let kib = support::process::peak_kib(house.sidecar.id());
+    let kib = crate::support::process::peak_kib(house.sidecar.id());
     assert!(kib < 64 << 10, "{kib} KiB at most for two bodies of 8 MiB each way");
 }
 
@@ -182,7 +171,7 @@ async fn one_answer_per_connection(last: &'static [u8]) -> std::net::SocketAddr 
 
 #[tokio::test]
 async fn only_what_may_be_sent_twice_is_sent_again() {
-    support::install_provider();
+    crate::support::install_provider();
     let pki = Pki::new();
     let (mute, half) =
         (one_answer_per_connection(b"").await, one_answer_per_connection(b"HTTP/1.1 200").await);
@@ -230,7 +219,7 @@ async fn only_what_may_be_sent_twice_is_sent_again() {
 
 #[tokio::test]
 async fn the_applications_troubles_are_told() {
-    support::install_provider();
+    crate::support::install_provider();
     let pki = Pki::new();
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let down = nobody.local_addr().unwrap();

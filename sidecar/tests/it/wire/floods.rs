@@ -1,28 +1,17 @@
 //! Callers that use up what they can, by their bytes, beside one that behaves.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
+use crate::support::house::counts;
+use crate::support::prelude::*;
+use crate::support::process::peak_kib;
+use crate::support::recorder::OK;
 use postern_sidecar::limits::Limits;
-use support::house::counts;
-use support::prelude::*;
-use support::process::peak_kib;
-use support::recorder::OK;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const GET: &str = "GET /p HTTP/1.1\r\nhost: a\r\n\r\n";
 
 async fn count(pod: &GuardedPod, code: &str) -> u64 {
-    support::house::denials(pod.metrics(), code).await
+    crate::support::house::denials(pod.metrics(), code).await
 }
 
 /// A part of a head may come while an earlier request is answered: its time runs from the end of that answer.

@@ -1,23 +1,12 @@
 //! Who gets in, who doesn't, and what the log says of it. Every refusal leaves the application untouched.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test fails by panicking, and has no callers"
-)]
 
-mod support;
-
+use crate::support::house::counts;
+use crate::support::prelude::*;
+use crate::support::{Authority, Shape};
 use postern_config::policy::Policy;
 use rustls::AlertDescription::{
     AccessDenied, CertificateExpired, CertificateRequired, UnknownCA, UnsupportedCertificate,
 };
-use support::house::counts;
-use support::prelude::*;
-use support::{Authority, Shape};
 
 const OTHER: &str = "spiffe://test/ns/shop/gateway/edge/route/other";
 
@@ -50,7 +39,7 @@ struct Ports {
 
 impl Ports {
     async fn build() -> Self {
-        support::install_provider();
+        crate::support::install_provider();
         let pki = Pki::new();
         let gateway = pki.gateway();
         let (http, bytes) = (Application::http().await, Application::bytes().await);
