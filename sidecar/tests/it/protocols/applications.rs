@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Frame;
 
-use crate::server::{Server, Speech};
-use crate::stage::Stage;
+use super::server::{Server, Speech};
+use super::stage::Stage;
 use crate::support::application::channel;
 use crate::support::client::Body;
 use crate::support::prelude::*;

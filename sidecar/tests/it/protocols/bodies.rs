@@ -11,8 +11,8 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::server::{Server, Speech};
-use crate::stage::Stage;
+use super::server::{Server, Speech};
+use super::stage::Stage;
 use crate::support::prelude::*;
 
 /// 1 GiB, or a part of it where nothing is optimised.

@@ -16,8 +16,8 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tower::{Service, service_fn};
 
-use crate::server::{Server, Speech};
-use crate::stage::Stage;
+use super::server::{Server, Speech};
+use super::stage::Stage;
 use crate::support::prelude::*;
 
 /// Messages are text as it is; what is in a message is of no concern to the sidecar.

@@ -1,6 +1,6 @@
 //! Bytes of any kind, of protocols in which the server speaks first too.
 
-use crate::stage::{Stage, policy};
+use super::stage::{Stage, policy};
 use crate::support::prelude::*;
 
 fn bytes_client(stage: &Stage) -> Client {

@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::server::{Server, Speech};
-use crate::stage::Stage;
+use super::server::{Server, Speech};
+use super::stage::Stage;
 use crate::support::client::Body;
 use crate::support::prelude::*;
 

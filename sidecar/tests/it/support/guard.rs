@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::client::plaintext;
-use super::{Authority, Client, Leaf, Pki, eventually};
+use super::{Client, Leaf, Pki, eventually};
 
 /// The operator of the tests.
 pub const OPERATOR: &str = "spiffe://test/ns/postern/sa/postern-operator";

@@ -18,7 +18,7 @@ pub use client::{Attempt, Client};
 pub use guard::GuardedPod;
 pub use pki::{Authority, Leaf, Pki, Shape};
 pub use process::Sidecar;
-pub use raw::{Raw, RawAnswer};
+pub use raw::Raw;
 pub use recorder::Recorder;
 
 /// The identity that the tests' routes name.
