@@ -42,6 +42,14 @@ impl Stage {
         self.sidecar.configure(&self.pki, &[(8080, application)], &policy("HTTP", "[]", &[]));
     }
 
+    /// Takes one certificate out of use; its name stays let in.
+    pub fn revoke_certificate(&self, application: SocketAddr, leaf: &Leaf) {
+        let policy = policy("HTTP", "[]", &[ORDERS]);
+        let all_but_brace = policy.strip_suffix('}').unwrap();
+        let policy = format!("{all_but_brace}, revoked: ['{}']}}", leaf.sha256());
+        self.sidecar.configure(&self.pki, &[(8080, application)], &policy);
+    }
+
     /// Memory that the sidecar holds, in bytes.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.sidecar.id())).unwrap();

@@ -278,3 +278,40 @@ async fn a_caller_that_is_no_longer_let_in_loses_its_tunnels_at_once() {
     // The file is looked at when it changes; the rest is at once.
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
 }
+
+#[tokio::test]
+async fn a_revoked_certificate_loses_its_tunnels_within_a_second_and_another_keeps_them() {
+    let (server, open) = echo().await;
+    let stage = Stage::before("HTTP", server.address).await;
+    let (revoked, kept) = (stage.pki.gateway(), stage.pki.gateway());
+    let http1 = |leaf: &Leaf| Client::http1(stage.sidecar.address(0), &stage.pki.servers, leaf);
+    let http2 = |leaf: &Leaf| Client::http2(stage.sidecar.address(0), &stage.pki.servers, leaf);
+    let (mut one, _) = over_http1(&http1(&revoked), "/chat").await.unwrap();
+    let (mut two, _) = over_http2(&http2(&revoked), "/chat").await.unwrap();
+    let (mut stays, _) = over_http1(&http1(&kept), "/chat").await.unwrap();
+    let (mut stays2, _) = over_http2(&http2(&kept), "/chat").await.unwrap();
+    let welcome = Message::text("welcome");
+    assert_eq!(one.next().await.unwrap().unwrap(), welcome);
+    assert_eq!(two.next().await.unwrap().unwrap(), welcome);
+    assert_eq!(stays.next().await.unwrap().unwrap(), welcome);
+    assert_eq!(stays2.next().await.unwrap().unwrap(), welcome);
+
+    let changed = Instant::now();
+    stage.revoke_certificate(server.address, &revoked);
+    let ends = async {
+        while one.next().await.is_some_and(|message| message.is_ok()) {}
+        while two.next().await.is_some_and(|message| message.is_ok()) {}
+    };
+    tokio::time::timeout(LIMIT, ends).await.expect("both end");
+    assert!(changed.elapsed() < Duration::from_secs(1), "{:?}", changed.elapsed());
+    eventually("the application sees two ends", async || open.load(SeqCst) == 2).await;
+
+    let hello = Message::text("hello");
+    stays.send(hello.clone()).await.unwrap();
+    assert_eq!(stays.next().await.unwrap().unwrap(), hello);
+    stays2.send(hello.clone()).await.unwrap();
+    assert_eq!(stays2.next().await.unwrap().unwrap(), hello);
+    assert_eq!(open.load(SeqCst), 2);
+    let again = http1(&revoked).get("/fine").await;
+    assert_eq!(again, Attempt::Alert(rustls::AlertDescription::CertificateRevoked));
+}
