@@ -283,6 +283,8 @@ pub struct PodFacts {
     pub windows: bool,
     /// The annotation [`postern_config::layout::CONFIG_ANNOTATION`].
     pub config_annotation: Option<String>,
+    /// The annotation [`crate::rollout::RESTARTED_ANNOTATION`], by which a pod tells which restart made it.
+    pub restarted: Option<Timestamp>,
     /// Redirects of another table that its redirect container found beside Postern's: printable ASCII, at most
     /// [`PodFacts::FOREIGN_REDIRECT`] characters of what follows [`postern_config::layout::FOREIGN_REDIRECT_MESSAGE`].
     pub foreign_redirect: Option<String>,

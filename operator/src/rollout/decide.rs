@@ -99,7 +99,7 @@ fn first_alone(
                 Some(Workload::Rolling { restarted, .. }) => *restarted,
                 _ => None,
             };
-            own.is_some_and(|own| own.deleting || restarted.is_some_and(|at| own.created <= at))
+            own.is_some_and(|own| own.deleting || is_being_replaced(own, restarted))
         });
     let mut first = !begun;
     let mut held = false;
@@ -121,6 +121,12 @@ fn first_alone(
         }
     }
     kept
+}
+
+/// Whether the workload's last restart is still to replace this pod. A pod that this restart made carries its
+/// annotation: its time of creation is of whole seconds, often of the very second in which the restart was.
+fn is_being_replaced(own: &PodFacts, restarted: Option<Timestamp>) -> bool {
+    restarted.is_some_and(|at| own.restarted != Some(at) && own.created <= at)
 }
 
 fn is_ready(facts: &[PodFacts], pod: &PodPlan) -> bool {
@@ -161,7 +167,7 @@ fn all_steps(
             (_, Some(Workload::Rolling { kind, name, restarted, blocked })) => {
                 if let Some(why) = blocked {
                     steps.insert(Step::Say(format!("{kind} {name} does not replace its pods, since {why}")));
-                } else if restarted.is_none_or(|at| own.created > at) {
+                } else if !is_being_replaced(own, *restarted) {
                     steps.insert(Step::Restart { kind: kind.clone(), name: name.clone() });
                 }
             }

@@ -30,6 +30,7 @@ fn pod(name: &str, created: i64, owner: Option<Owner>, ready: bool) -> PodFacts 
         mirror: false,
         windows: false,
         config_annotation: None,
+        restarted: None,
         foreign_redirect: None,
         loaded: None,
         exposed: None,
@@ -82,6 +83,22 @@ fn a_restarted_workload_is_given_time() {
     assert_eq!(steps(&pods, &[(set.clone(), rolling("StatefulSet", Some(15), None))]), []);
     // A pod that is younger than the restart is a new need.
     assert_eq!(steps(&pods, &[(set, rolling("StatefulSet", Some(5), None))]), [restart("StatefulSet")]);
+}
+
+#[test]
+fn a_pod_made_by_the_last_restart_in_its_very_second_can_be_restarted_again() {
+    let set = owner("ReplicaSet", "orders-1");
+    let half_past = Timestamp::from_millisecond(15_500).unwrap();
+    let mut former = pod("a", 15, Some(set.clone()), true);
+    let mut workload = rolling("Deployment", None, None);
+    let Workload::Rolling { restarted, .. } = &mut workload else { unreachable!() };
+    *restarted = Some(half_past);
+    let of = |pod: &PodFacts| steps(std::slice::from_ref(pod), &[(set.clone(), workload.clone())]);
+    assert_eq!(of(&former), [], "it was there before the restart, which replaces it");
+    former.restarted = Some(at(3));
+    assert_eq!(of(&former), [], "an earlier restart made it");
+    former.restarted = Some(half_past);
+    assert_eq!(of(&former), [restart("Deployment")], "this restart made it");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use kube::{Resource, ResourceExt};
 use postern_config::layout;
 
 use crate::inputs::{ContainerPort, Injection, LockKey, Owner, Phase, PodFacts, Transport};
+use crate::rollout::RESTARTED_ANNOTATION;
 
 /// Annotation by which a kubelet marks the mirror of a static pod.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
@@ -161,6 +162,7 @@ fn facts(pod: &Pod, injection: Injection) -> PodFacts {
         mirror: annotation(MIRROR_ANNOTATION).is_some(),
         windows: spec.and_then(|spec| spec.os.as_ref()).is_some_and(|os| os.name == "windows"),
         config_annotation: annotation(layout::CONFIG_ANNOTATION),
+        restarted: annotation(RESTARTED_ANNOTATION).and_then(|at| at.parse().ok()),
         foreign_redirect: foreign_redirect(pod),
         loaded: None,
         exposed: None,

@@ -29,6 +29,7 @@ fn pod() -> PodFacts {
         mirror: false,
         windows: false,
         config_annotation: None,
+        restarted: None,
         foreign_redirect: None,
         exposed: None,
         loaded: Some(loaded(Some("sha256:new"), None)),

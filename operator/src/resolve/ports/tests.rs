@@ -32,6 +32,7 @@ fn pod(ports: &str) -> PodFacts {
         mirror: false,
         windows: false,
         config_annotation: None,
+        restarted: None,
         foreign_redirect: None,
         loaded: None,
         exposed: None,
