@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -176,11 +176,35 @@ pub async fn restart_operator(cluster: &Cluster) {
     rolled_out(cluster).await;
 }
 
-/// Lets so many replicas of the operator run, and waits until none else is left.
+/// Lets so many replicas of the operator run, and waits until none else is left. The number is nobody's then, so that
+/// Helm sets it again without a conflict.
 pub async fn scale_operator(cluster: &Cluster, replicas: i32) {
-    let patch = json!({"spec": {"replicas": replicas}});
-    cluster.try_patch::<Deployment>(NAMESPACE, OPERATOR, patch).await.expect("the operator's Deployment");
+    const SCALER: &str = "tests-scaler";
+    set_replicas(cluster, replicas, SCALER).await;
+    wait::until("the number of replicas to be nobody's", 10, async || {
+        let mut metadata = cluster.get::<Deployment>(NAMESPACE, OPERATOR).await.metadata;
+        let mut managers = metadata.managed_fields.take().unwrap_or_default();
+        managers.retain(|entry| entry.manager.as_deref() != Some(SCALER));
+        // Only as long as nobody else has written meanwhile.
+        let patch =
+            json!({"metadata": {"managedFields": managers, "resourceVersion": metadata.resource_version}});
+        cluster.try_patch::<Deployment>(NAMESPACE, OPERATOR, patch).await
+    })
+    .await;
     rolled_out(cluster).await;
+}
+
+/// As `kubectl scale` does, which is the field manager `kubectl`.
+pub async fn kubectl_scale_operator(cluster: &Cluster, replicas: i32) {
+    set_replicas(cluster, replicas, "kubectl").await;
+    rolled_out(cluster).await;
+}
+
+async fn set_replicas(cluster: &Cluster, replicas: i32, manager: &str) {
+    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    let api: Api<Deployment> = cluster.api(NAMESPACE);
+    api.patch_scale(OPERATOR, &params, &patch).await.expect("the operator's Deployment");
 }
 
 /// Names the operator's Deployment.

@@ -27,6 +27,7 @@ mod hand_injected_for_other_trust;
 mod header_lock;
 mod http2_and_streaming;
 mod injected_image_changed;
+mod ipv6_only_service;
 mod job_completes;
 mod label_changes;
 mod leader_failover;
