@@ -166,26 +166,36 @@ fn request(credentials: &str) -> String {
     format!("GET / HTTP/1.1\r\nhost: api.example.com\r\nauthorization: Basic {credentials}\r\n\r\n")
 }
 
-/// p99 of the good client's requests on one connection.
-async fn p99(stream: &mut TlsStream<TcpStream>) -> Duration {
+/// How long one request takes.
+async fn take(stream: &mut TlsStream<TcpStream>, request: &str, buffer: &mut [u8]) -> Duration {
+    let start = Instant::now();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut length = 0;
+    while !is_whole(&buffer[..length]) {
+        let count = stream.read(&mut buffer[length..]).await.unwrap();
+        assert!(count > 0, "the good client's connection is closed");
+        length += count;
+    }
+    let took = start.elapsed();
+    assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..length]));
+    took
+}
+
+/// p99 of the good client's requests on one connection, and of its requests to another sidecar at the same time.
+async fn p99(good: &mut TlsStream<TcpStream>, calm: &mut TlsStream<TcpStream>) -> (Duration, Duration) {
     let (request, mut buffer) = (request("ada:secret"), vec![0; 16 << 10]);
-    let mut times = Vec::with_capacity(REQUESTS);
+    let mut times = (Vec::with_capacity(REQUESTS), Vec::with_capacity(REQUESTS));
     for _ in 0..REQUESTS {
-        let start = Instant::now();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream.flush().await.unwrap();
-        let mut length = 0;
-        while !is_whole(&buffer[..length]) {
-            let count = stream.read(&mut buffer[length..]).await.unwrap();
-            assert!(count > 0, "the good client's connection is closed");
-            length += count;
-        }
-        times.push(start.elapsed());
-        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..length]));
+        times.0.push(take(good, &request, &mut buffer).await);
+        times.1.push(take(calm, &request, &mut buffer).await);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    times.sort();
-    times[REQUESTS * 99 / 100]
+    let p99 = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[REQUESTS * 99 / 100]
+    };
+    (p99(&mut times.0), p99(&mut times.1))
 }
 
 /// Whether an answer with a length is all there.
@@ -204,6 +214,8 @@ fn memory(id: u32) -> usize {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// What counts is what the bad clients do to the sidecar, not what else the machine has to do: so the good client's p99
+/// is held against its own without them and against that of a sidecar that nobody attacks, in the same moments.
 #[tokio::test]
 async fn a_good_client_hardly_notices_the_bad_ones() {
     crate::support::install_provider();
@@ -214,41 +226,41 @@ async fn a_good_client_hardly_notices_the_bad_ones() {
          routes: [{{name: r, port: 8080, callers: [{{name: c, credentials: \
          [{{id: a, username: ada, verifier: '{HASH}'}}]}}]}}]}}"
     );
-    let sidecar = Sidecar::start(&pki, &[(8080, application.address)], &policy).await;
+    let ways = [(8080, application.address)];
+    let sidecar = Sidecar::start(&pki, &ways, &policy).await;
+    let other = Sidecar::start(&pki, &ways, &policy).await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pki.servers.pem.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let (tls, address) = (TlsConnector::from(Arc::new(config)), sidecar.address(0));
-    let stream = TcpStream::connect(address).await.unwrap();
-    let mut good = tls.connect(ServerName::try_from("orders.shop.svc").unwrap(), stream).await.unwrap();
-    p99(&mut good).await;
+    let name = || ServerName::try_from("orders.shop.svc").unwrap();
+    let mut good = tls.connect(name(), TcpStream::connect(address).await.unwrap()).await.unwrap();
+    let mut calm = tls.connect(name(), TcpStream::connect(other.address(0)).await.unwrap()).await.unwrap();
+    p99(&mut good, &mut calm).await;
     let before = memory(sidecar.id());
 
     let (mut ratios, mut most) = (Vec::new(), 0);
     for _ in 0..ROUNDS {
-        let alone = p99(&mut good).await;
+        let (alone, _) = p99(&mut good, &mut calm).await;
         let attack = Attack::begin(address, &tls);
         crate::support::eventually("all kinds of bad clients are at it", async || {
             let tries = &attack.tries;
-            [&tries.stalled, &tries.slow, &tries.resets, &tries.passwords]
-                .iter()
-                .all(|it| it.load(Relaxed) >= 4)
+            let begun = |tries: &AtomicUsize, least| tries.load(Relaxed) >= least;
+            begun(&tries.stalled, 50)
+                && [&tries.slow, &tries.resets, &tries.passwords].iter().all(|it| begun(it, 8))
         })
         .await;
-        let beside = p99(&mut good).await;
+        let (beside, elsewhere) = p99(&mut good, &mut calm).await;
         most = most.max(memory(sidecar.id()));
         // A new caller gets in, too.
-        let stream = TcpStream::connect(address).await.unwrap();
-        let mut new = tls.connect(ServerName::try_from("orders.shop.svc").unwrap(), stream).await.unwrap();
-        new.write_all(request("ada:secret").as_bytes()).await.unwrap();
-        let mut start = [0; 12];
-        new.read_exact(&mut start).await.unwrap();
-        assert_eq!(&start, b"HTTP/1.1 200");
+        let mut new = tls.connect(name(), TcpStream::connect(address).await.unwrap()).await.unwrap();
+        take(&mut new, &request("ada:secret"), &mut [0; 16 << 10]).await;
         let tries = attack.end();
-        let ratio = beside.max(FLOOR).as_secs_f64() / alone.max(FLOOR).as_secs_f64();
+        let measure = alone.max(elsewhere).max(FLOOR);
+        let ratio = beside.max(FLOOR).as_secs_f64() / measure.as_secs_f64();
         eprintln!(
-            "p99 alone {alone:?}, beside {beside:?} ({ratio:.2}): {} stalled handshakes, {} slow heads, {} resets, \
-             {} wrong passwords, {most} KiB",
+            "p99 alone {alone:?}, beside {beside:?}, elsewhere {elsewhere:?} ({ratio:.2}): {} stalled handshakes, \
+             {} slow heads, {} resets, {} wrong passwords, {most} KiB",
             tries.stalled.load(Relaxed),
             tries.slow.load(Relaxed),
             tries.resets.load(Relaxed),
