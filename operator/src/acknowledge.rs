@@ -30,6 +30,8 @@ mod tests;
 
 /// For one question, from connecting to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// For a connection to one of the application's ports. The kernel sends a lost first packet again after 1 s.
+const DIALLING: Duration = Duration::from_millis(2500);
 /// Pods of one lock that are asked at the same time.
 const AT_ONCE: usize = 32;
 /// More than any answer needs.
@@ -188,7 +190,8 @@ impl Answers {
                     tracing::debug!(lock = %key, pod = pod.name(), %error, "pod does not say what it has loaded");
                 }
                 let answer = answer.map_err(|error| error.to_string());
-                let exposed = exposed(pod.common()).await;
+                // Whoever can't be asked may not be reached at all, and silence of its other ports says nothing.
+                let exposed = if answer.is_ok() { exposed(pod.common()).await } else { None };
                 let (at, restarts) = (Instant::now(), pod.sidecar_restarts);
                 let heard = Heard { key: key.clone(), answer, exposed, restarts, at };
                 self.lock().insert(pod.common().uid.clone(), heard);
@@ -212,7 +215,9 @@ fn listens(pod: &PodFacts) -> bool {
 }
 
 /// Of a pod without a redirect: the application's ports that accept a connection at one of the pod's addresses. One
-/// that refuses is closed, and so is one that lets nothing through. An application that is not ready yet may not
+/// that refuses is closed, and so is one that lets nothing through, as the `NetworkPolicy` of such a pod has it: its
+/// sidecar has answered just before, so it isn't the network's silence, and a lost packet is sent again within
+/// [`DIALLING`]. An application that is not ready yet may not
 /// listen yet, so it is not asked.
 async fn exposed(pod: &PodFacts) -> Option<Vec<u16>> {
     if !listens(pod) || !pod.ready {
@@ -222,7 +227,7 @@ async fn exposed(pod: &PodFacts) -> Option<Vec<u16>> {
         pod.ports.iter().filter(|port| port.transport == Transport::Tcp).map(|port| port.number).collect();
     let ways = ports.iter().flat_map(|port| pod.ips.iter().map(|ip| SocketAddr::new(*ip, *port)));
     let dialling = ways.map(|way| async move {
-        let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect(way)).await;
+        let connected = tokio::time::timeout(DIALLING, TcpStream::connect(way)).await;
         matches!(connected, Ok(Ok(_))).then_some(way.port())
     });
     let open: Vec<_> = futures::stream::iter(dialling).buffer_unordered(AT_ONCE).collect().await;

@@ -4,7 +4,7 @@ use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -164,6 +164,28 @@ fn listening_pod(ports: &[u16], ready: bool) -> LeanPod {
     LeanPod::new(&pod, Injection::For { trust, current_image: true, shape, privileges: None })
 }
 
+/// A port that neither accepts nor refuses, as behind a policy that drops packets: its queue is full.
+struct Silent {
+    port: u16,
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl Silent {
+    async fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        let limit = Duration::from_millis(300);
+        while let Ok(Ok(stream)) = tokio::time::timeout(limit, TcpStream::connect(address)).await {
+            queued.push(stream);
+        }
+        Self { port: address.port(), _listener: listener, _queued: queued }
+    }
+}
+
 #[tokio::test]
 async fn the_ports_of_an_application_without_a_redirect_are_dialled_once_it_is_ready() {
     let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
@@ -173,15 +195,26 @@ async fn the_ports_of_an_application_without_a_redirect_are_dialled_once_it_is_r
     let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = application.local_addr().unwrap().port();
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let silent = Silent::new().await;
     for (case, pod, exposed, again) in [
         ("not ready", listening_pod(&[open], false), None, true),
         ("it answers", listening_pod(&[closed, open], true), Some(vec![open]), true),
         ("it refuses", listening_pod(&[closed], true), Some(vec![]), false),
         ("behind a redirect", pod(0, true), None, false),
+        ("it lets nothing through", listening_pod(&[silent.port], true), Some(vec![]), false),
+        ("beside one that answers", listening_pod(&[silent.port, open], true), Some(vec![open]), true),
     ] {
         let answers = Answers::default();
         answers.ask(&asker, &key(), vec![&pod]).await;
         assert_eq!(answers.exposed(&pod), exposed, "{case}");
         assert_eq!(answers.must_ask(&pod, &key(), "sha256:1", FRESH), again, "{case}");
+    }
+    // Nothing is concluded from the silence of a pod whose sidecar can't be asked either.
+    let unreached = self::asker(&backends, &callers, closed);
+    for ports in [[closed], [silent.port], [open]] {
+        let (answers, pod) = (Answers::default(), listening_pod(&ports, true));
+        answers.ask(&unreached, &key(), vec![&pod]).await;
+        assert_eq!(answers.exposed(&pod), None);
+        assert!(answers.must_ask(&pod, &key(), "sha256:1", FRESH));
     }
 }
