@@ -6,7 +6,8 @@
 //! the stream: a length that is no number or not the body's, a header of the connection, an upper-case name, a
 //! pseudo-header that is missing, doubled or late, a control character in a value. A fragment in `:path` it cuts off:
 //! neither the policy nor the application gets to see it. A head of more than twice the limit it answers with a bare
-//! 431 or the end of the connection. Resets and such ends are logged and counted from the frames that it writes
+//! 431 or, far beyond, the end of the connection: it can't be let decode more, since a few bytes that name remembered
+//! fields decode to as much as there is room for. All these are logged and counted from the frames that it writes
 //! ([`super::wire`]).
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};

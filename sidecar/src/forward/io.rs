@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::wire::{Frames, Intake, Refusal};
-use crate::authorize::{Code, Denial};
+use crate::authorize::Denial;
 use crate::connection::Connection;
 use crate::log::Asked;
 use crate::worker::Worker;
@@ -98,9 +98,9 @@ impl<S> Watched<S> {
         let Some(mut frames) = self.frames.take() else { return };
         frames.follow(bytes, |refusal| {
             if matches!(refusal, Refusal::Connection(_)) || !std::mem::replace(&mut self.has_told, true) {
-                self.refuse(&Denial::new(Code::Http2Refused, refusal.to_string()));
+                self.refuse(&Denial::new(refusal.code(), refusal.to_string()));
             } else {
-                self.worker.metrics.denial(Code::Http2Refused);
+                self.worker.metrics.denial(refusal.code());
             }
         });
         self.frames = Some(frames);

@@ -1,6 +1,8 @@
 //! The HTTP/2 frames that the engine writes, followed for what it refuses by itself (RFC 9113 sections 6.4, 6.8):
 //! it resets a stream, or ends the connection, and tells nobody but the caller why.
 
+use crate::authorize::Code;
+
 /// Follows the bytes that go out on one connection.
 #[derive(Debug, Default)]
 pub(in crate::forward) struct Frames {
@@ -9,6 +11,8 @@ pub(in crate::forward) struct Frames {
     have: usize,
     /// Bytes of the current frame that are still to come and of no interest.
     rest: usize,
+    /// The stream of which the head was too large.
+    beheaded: Option<[u8; 4]>,
 }
 
 /// What the engine did.
@@ -18,6 +22,8 @@ pub(in crate::forward) enum Refusal {
     Stream(ErrorCode),
     /// The connection ends.
     Connection(ErrorCode),
+    /// One head was answered with nothing but the status 431: it is more than twice as large as allowed.
+    Head,
 }
 
 /// RFC 9113 section 7.
@@ -27,6 +33,10 @@ pub(in crate::forward) struct ErrorCode(u32);
 const HEADER: usize = 9;
 /// Of a GOAWAY frame: its header, the last stream and the error.
 const LONGEST: usize = HEADER + 8;
+/// A whole block of fields of this length or less is looked at.
+const SHORTEST_BLOCK: usize = LONGEST - HEADER;
+const HEADERS: u8 = 1;
+const END_STREAM: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 
@@ -66,6 +76,9 @@ impl Frames {
         match self.begun {
             [_, _, _, RST_STREAM, ..] => 4,
             [_, _, _, GOAWAY, ..] => 8,
+            [_, _, _, HEADERS, flags, ..] if flags & END_STREAM != 0 && self.length() <= SHORTEST_BLOCK => {
+                SHORTEST_BLOCK
+            }
             _ => 0,
         }
     }
@@ -75,16 +88,55 @@ impl Frames {
         usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)
     }
 
-    fn refusal(&self) -> Option<Refusal> {
+    fn refusal(&mut self) -> Option<Refusal> {
         let code = |at: usize| {
             let bytes = self.begun.get(at..at + 4)?.first_chunk()?;
             Some(ErrorCode(u32::from_be_bytes(*bytes))).filter(|code| code.is_the_callers())
         };
-        match self.interest() {
-            wanted if wanted > self.length() => None,
-            4 => code(HEADER).map(Refusal::Stream),
-            8 => code(HEADER + 4).map(Refusal::Connection),
+        let [_, _, _, kind, _, stream @ ..] = self.begun;
+        let stream = stream.first_chunk().copied();
+        match kind {
+            // It goes with the 431 before it.
+            RST_STREAM if stream == self.beheaded => None,
+            RST_STREAM if self.length() >= 4 => code(HEADER).map(Refusal::Stream),
+            GOAWAY if self.length() >= 8 => code(HEADER + 4).map(Refusal::Connection),
+            HEADERS if self.interest() > 0 => {
+                let block = self.begun.get(HEADER..HEADER + self.length())?;
+                is_bare_431(block).then(|| {
+                    self.beheaded = stream;
+                    Refusal::Head
+                })
+            }
             _ => None,
+        }
+    }
+}
+
+/// Whether an answer's fields (RFC 7541) are the status 431 alone. Whatever else is answered tells the date at least,
+/// so a lone field of the dynamic table is a 431 that was written before.
+fn is_bare_431(mut block: &[u8]) -> bool {
+    // The table's new size, as the caller's settings had it.
+    while let [0x20..=0x3f, rest @ ..] = block {
+        let is_long = block.first() == Some(&0x3f);
+        let more = rest.iter().position(|byte| byte & 0x80 == 0).filter(|_| is_long).map_or(0, |at| at + 1);
+        block = rest.get(more..).unwrap_or_default();
+    }
+    match block {
+        [0xbe..=0xfe] | [0xff, _] => true,
+        // With or without a place in the table; `431` as it is, or in Huffman's code.
+        [0x48 | 0x08 | 0x18, value @ ..] => {
+            value == [0x83, 0x69, 0x90, 0xff] || value == [3, b'4', b'3', b'1']
+        }
+        _ => false,
+    }
+}
+
+impl Refusal {
+    /// The code by which it is told.
+    pub(in crate::forward) const fn code(self) -> Code {
+        match self {
+            Self::Head => Code::HeadTooLarge,
+            Self::Stream(_) | Self::Connection(_) => Code::Http2Refused,
         }
     }
 }
@@ -116,6 +168,9 @@ impl std::fmt::Display for Refusal {
         let (what, code) = match self {
             Self::Stream(code) => ("a stream was reset", code),
             Self::Connection(code) => ("the connection was ended", code),
+            Self::Head => {
+                return f.write_str("the head is more than twice as large as allowed; answered by 431 alone");
+            }
         };
         let why = match code.0 {
             7 => "more streams at a time than are allowed",
@@ -161,6 +216,31 @@ mod tests {
                 frames.follow(piece, |refusal| told.push(refusal));
             }
             assert_eq!(told, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_431_without_anything_else_is_found() {
+        let first = [0x48, 0x83, 0x69, 0x90, 0xff];
+        for (case, block, flags, expected) in [
+            ("the first", &first[..], 5, true),
+            ("the next", &[0xbe], 5, true),
+            ("one much later", &[0xff, 0x02], 5, true),
+            ("after a change of the table's size", &[0x3f, 0xe1, 0x1f, 0x08, 3, b'4', b'3', b'1'], 5, true),
+            ("with a date", &[0x48, 0x83, 0x69, 0x90, 0xff, 0xbf], 5, false),
+            ("with a body", &first, 4, false),
+            ("204 alone", &[0x89], 5, false),
+            ("403", &[0x48, 3, b'4', b'0', b'3'], 5, false),
+            ("nothing", &[], 5, false),
+        ] {
+            let mut bytes = frame(HEADERS, block);
+            bytes[4] = flags;
+            // What the stream is reset with afterwards is the same refusal.
+            bytes.extend(frame(RST_STREAM, &[0, 0, 0, 1]));
+            let (mut frames, mut told) = (Frames::default(), Vec::new());
+            frames.follow(&bytes, |refusal| told.push(refusal));
+            let other = Refusal::Stream(ErrorCode(1));
+            assert_eq!(told, [if expected { Refusal::Head } else { other }], "{case}");
         }
     }
 }
