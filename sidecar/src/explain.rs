@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::authorize::Code;
-use crate::authorize::denial::Stage;
+use crate::authorize::denial::{InAudit, Stage};
 
 /// One code in words, or the page `docs/denials.md`.
 pub fn text(code: Option<Code>) -> String {
@@ -15,12 +15,22 @@ pub fn text(code: Option<Code>) -> String {
 
 fn one(code: Code) -> String {
     format!(
-        "{}\n  Cause:  {}\n  Answer: {}\n  To do:  {}.\n",
+        "{}\n  Cause:  {}\n  Answer: {}\n  Audit:  {}\n  To do:  {}.\n",
         code.as_str(),
         code.cause(),
         answer(code),
+        in_audit(code),
         code.remedy()
     )
+}
+
+/// What becomes of it where denials are not carried out.
+fn in_audit(code: Code) -> String {
+    match code.in_audit() {
+        InAudit::LetThrough => "let through, and counted.".to_owned(),
+        InAudit::Mostly(text) => format!("let through, and counted. {text}."),
+        InAudit::Refused(why) => format!("refused, because {why}."),
+    }
 }
 
 /// What the caller gets.
@@ -76,6 +86,9 @@ fn page() -> String {
          \u{20} with code and detail;\n\
          * in a TLS handshake, an alert;\n\
          * without any of these, the end of the connection.\n\n\
+         Where `enforcement` is `Audit`, what a lock or a route says no to goes through, is logged with `would deny`, and\n\
+         counted in `postern_sidecar_audited_denials_total{code=\"…\"}`. What cannot be passed on safely is refused all the\n\
+         same: each entry says which.\n\n\
          `postern-sidecar explain CODE` prints one entry.\n",
     );
     for (stage, title, words) in STAGES {
@@ -83,11 +96,12 @@ fn page() -> String {
         for code in Code::ALL.iter().copied().filter(|code| code.stage() == stage) {
             let _ = write!(
                 page,
-                "\n### {}\n\n{} HTTP {}, gRPC {}.\n\nTo do: {}.\n",
+                "\n### {}\n\n{} HTTP {}, gRPC {}. In an audit: {}\n\nTo do: {}.\n",
                 code.as_str(),
                 code.cause(),
                 code.status().as_u16(),
                 code.grpc_status(),
+                in_audit(code),
                 code.remedy()
             );
         }

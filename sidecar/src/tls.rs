@@ -129,7 +129,10 @@ where
         limit,
         poll_fn(|context| {
             let polled = handshake.as_mut().poll(context);
-            if let Some(decision) = DECIDED.take() {
+            // What was wrong with the certificate tells more than that nothing can be proven by it.
+            if let Some(decision) = DECIDED.take()
+                && !matches!(decided, Some(Err(_)))
+            {
                 decided = Some(decision);
             }
             polled
@@ -210,7 +213,11 @@ impl Verifier {
             Err(error) if self.wanted == ClientCertificate::Recorded => {
                 let reason =
                     format!("the caller did not prove that it holds the certificate's key ({error})");
-                DECIDED.set(Some(Err(Refusal::bare(Code::HandshakeFailed, reason))));
+                DECIDED.with_borrow_mut(|decided| {
+                    if !matches!(decided, Some(Err(_))) {
+                        *decided = Some(Err(Refusal::bare(Code::HandshakeFailed, reason)));
+                    }
+                });
                 Ok(HandshakeSignatureValid::assertion())
             }
             other => other,

@@ -44,6 +44,17 @@ pub enum Stage {
     Application,
 }
 
+/// What becomes of a refusal on a port whose `enforcement` is `Audit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InAudit {
+    /// The call goes through; who would have been refused is logged and counted.
+    LetThrough,
+    /// The same, with what a reader should know of it: a sentence.
+    Mostly(&'static str),
+    /// It is refused all the same, for this reason: a clause after "because".
+    Refused(&'static str),
+}
+
 macro_rules! codes {
     ($(@$stage:ident; $($(#[doc = $doc:literal])* $name:ident $status:literal $remedy:literal;)*)*) => {
         /// A stable code: in the log line, in the problem document and in the metric.
@@ -180,7 +191,8 @@ codes! {
     VersionNotSupported 505 "send HTTP/1.1, or negotiate h2 in the TLS handshake";
     /// The request's target is longer than allowed.
     TargetTooLong 414 "send a shorter path and query";
-    /// The request's head, or its trailers, are larger than allowed.
+    /// The request's head, or its trailers, are larger than allowed. Over HTTP/2, a head of more than twice that size is
+    /// answered with the status alone.
     HeadTooLarge 431 "send smaller headers";
     /// A request's head did not come in time.
     HeadTimeout 408 "look at the network between caller and pod, and at what the caller waits for";
@@ -212,6 +224,80 @@ impl Code {
     /// The code with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// What becomes of it where denials are not carried out: what a lock or a route says no to goes through, what
+    /// cannot be passed on safely, or would harm the sidecar itself, does not.
+    pub const fn in_audit(self) -> InAudit {
+        match self {
+            Self::NoCertificate
+            | Self::MalformedCertificate
+            | Self::SelfSigned
+            | Self::UnknownIssuer
+            | Self::ForgedIssuer
+            | Self::ServerAuthority
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::NotForClients
+            | Self::AuthorityAsClient
+            | Self::NoIdentity
+            | Self::ForeignIdentity
+            | Self::KeyNotPinned
+            | Self::Revoked
+            | Self::NoCredentials
+            | Self::WrongCredentials
+            | Self::MalformedCredentials
+            | Self::RepeatedKey
+            | Self::TooManyChecks
+            | Self::NoSecretHeader
+            | Self::WrongSecretHeader
+            | Self::CertificateRequired
+            | Self::NotOwnCertificate
+            | Self::KeysOfSeveral
+            | Self::NoRoute
+            | Self::HostNotAllowed
+            | Self::NoRuleMatches => InAudit::LetThrough,
+            Self::AmbiguousPath => InAudit::Mostly(
+                "The application gets the path as it came; a fragment, or a byte that no URI holds, is refused",
+            ),
+            Self::PlaintextRefused => {
+                InAudit::Mostly("On a TCP port it is refused: callers of one must come by TLS in any case")
+            }
+            Self::HandshakeFailed => InAudit::Mostly(
+                "That holds for a caller who does not prove that it holds its certificate's key, and for TLS where \
+                 plaintext is asked for; no other broken handshake leaves a connection over which anything could pass",
+            ),
+            Self::UnsupportedVersion | Self::NothingInCommon | Self::HandshakeTimeout => {
+                InAudit::Refused("there is no connection over which anything could pass")
+            }
+            Self::NoPolicy
+            | Self::PortClosed
+            | Self::DestinationRefused
+            | Self::NotAdmin
+            | Self::PathNotOpen => InAudit::Refused("no lock with an enforcement of its own says so"),
+            Self::TooManyConnections
+            | Self::TargetTooLong
+            | Self::HeadTooLarge
+            | Self::HeadTimeout
+            | Self::TooManyHeaders => InAudit::Refused("it is a limit that protects the sidecar itself"),
+            Self::InvalidHost
+            | Self::InvalidFraming
+            | Self::MalformedHead
+            | Self::VersionNotSupported
+            | Self::Http2Refused
+            | Self::ConnectRefused
+            | Self::UpgradeRefused => {
+                InAudit::Refused("what has no one meaning, or is not served, cannot be passed on safely")
+            }
+            Self::ApplicationUnreachable | Self::ApplicationFailed | Self::ApplicationTimeout => {
+                InAudit::Refused("it is the application's doing")
+            }
+        }
+    }
+
+    /// Whether an audit lets it pass where a lock, a route or a path is what it comes from.
+    pub const fn is_let_through_in_audit(self) -> bool {
+        !matches!(self.in_audit(), InAudit::Refused(_))
     }
 
     /// `grpc-status` that a gRPC client sees in its stead, as gRPC maps the statuses of HTTP.
@@ -253,6 +339,9 @@ mod tests {
             assert!(!code.remedy().ends_with('.'), "{code:?}");
             assert!(code.cause().ends_with('.') && code.cause().len() > 10, "{code:?} says its cause");
             assert_eq!(Code::named(code.as_str()), Some(*code));
+            if let InAudit::Mostly(text) | InAudit::Refused(text) = code.in_audit() {
+                assert!(!text.ends_with('.') && text.len() > 10, "{code:?}");
+            }
         }
         assert_eq!(Code::NoRoute.as_str(), "NoRoute");
         assert_eq!(Code::ApplicationTimeout.status(), StatusCode::GATEWAY_TIMEOUT);

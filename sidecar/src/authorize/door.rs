@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use postern_config::policy::{Enforcement, Mode, Protocol, Require, Transport, Upstream};
 
+use super::denial::{Code, Denial};
+use super::locks::Shown;
 use super::policy::KeyHash;
 use super::route::Route;
 use crate::credentials::{Secrets, Users};
@@ -151,6 +153,11 @@ impl Locked {
         if self.enforcement == Enforcement::Audit {
             return ClientCertificate::Recorded;
         }
+        self.client_certificate_enforced()
+    }
+
+    /// The same, were denials carried out.
+    pub(super) fn client_certificate_enforced(&self) -> ClientCertificate {
         let is_demanded = match self.require {
             Require::All => self.locks.iter().any(Lock::demands_certificate),
             Require::Any => self.locks.iter().all(Lock::demands_certificate),
@@ -182,6 +189,35 @@ impl Locked {
     /// Whether TLS and plaintext are told apart by a connection's first bytes.
     pub fn tells_apart(&self) -> bool {
         self.enforcement == Enforcement::Audit && self.protocol.is_http()
+    }
+
+    /// Whether a request goes through although it is denied with this code.
+    pub fn spares(&self, code: Code) -> bool {
+        self.enforcement == Enforcement::Audit && code.is_let_through_in_audit()
+    }
+
+    /// Why an audited connection would not have come as far as a request.
+    pub(super) fn would_not_connect(&self, shown: &Shown<'_>) -> Option<Denial> {
+        if self.enforcement == Enforcement::Enforce {
+            // It didn't.
+            return None;
+        }
+        match (self.transport, shown.transport) {
+            (Transport::TLS, Transport::Plaintext) if !self.demands_certificate() => Some(Denial::new(
+                Code::PlaintextRefused,
+                "the caller came without TLS, and this port has a lock",
+            )),
+            (Transport::Plaintext, Transport::TLS) => Some(Denial::new(
+                Code::HandshakeFailed,
+                "the caller came by TLS, and this port takes plaintext",
+            )),
+            _ if self.client_certificate_enforced() == ClientCertificate::Unwanted => None,
+            _ => shown.refused.cloned(),
+        }
+    }
+
+    fn demands_certificate(&self) -> bool {
+        self.client_certificate_enforced() == ClientCertificate::Demanded
     }
 
     /// Whether two doors have the same locks, transport and enforcement.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use postern_config::policy::{Mode, Require};
+use postern_config::policy::{Mode, Require, Transport};
 
 use super::denial::{Code, Denial};
 use super::door::{HeaderKind, HeaderLock, Lock, Locked, Whose};
@@ -11,6 +11,8 @@ use super::policy::KeyHash;
 /// What a request shows, and its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown<'a> {
+    /// How it came.
+    pub transport: Transport,
     /// The connection's certificate, if an authority vouches for it.
     pub certificate: Option<Certificate<'a>>,
     /// Why its certificate was not accepted, where that isn't the end of it.

@@ -17,9 +17,6 @@ mod permit;
 pub mod policy;
 mod route;
 
-use http::Method;
-use postern_config::policy::Enforcement;
-
 pub use self::denial::{Code, Denial};
 use self::door::{Door, Holder, Locked};
 use self::host::Host;
@@ -28,6 +25,7 @@ use self::path::Path;
 use self::permit::Granted;
 pub use self::permit::{Ground, Permit};
 use self::policy::Policy;
+use http::Method;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +41,8 @@ pub enum Ask<'a> {
         /// Its path.
         path: &'a Path<'a>,
     },
+    /// One HTTP request whose path can be read in more than one way: see the denial. No rule can say yes to it.
+    Unclear(&'a Denial),
 }
 
 /// One request for admission.
@@ -67,7 +67,7 @@ pub fn authorize<'a>(policy: &'a Policy, request: &Request<'a>) -> Result<Permit
     match (policy.door(port), &request.ask) {
         (None, _) => Err(closed(port)),
         (Some(Door::Open), Ask::Connection) => permit(None, None),
-        (Some(Door::Open), Ask::Http { .. }) => {
+        (Some(Door::Open), Ask::Http { .. } | Ask::Unclear(_)) => {
             Err(Denial::new(Code::PortClosed, format!("port {port} has no lock, so it judges no requests")))
         }
         (Some(Door::Paths(_)), Ask::Connection) => {
@@ -80,11 +80,17 @@ pub fn authorize<'a>(policy: &'a Policy, request: &Request<'a>) -> Result<Permit
             let reason = format!("{method} {} is not open on port {port}", clip(path.as_str()));
             Err(Denial::new(Code::PathNotOpen, reason))
         }
-        (Some(Door::Locked(_)), _) => {
+        (Some(Door::Paths(_)), Ask::Unclear(denial)) => Err((*denial).clone()),
+        (Some(Door::Locked(_)), ask) => {
             let locked = policy.locked(port).ok_or_else(|| closed(port))?;
-            match judge(locked, request) {
+            let judged = match (ask, locked.would_not_connect(&request.shown)) {
+                (_, Some(denial)) => Err(denial),
+                (Ask::Unclear(denial), None) => Err((*denial).clone()),
+                (Ask::Connection | Ask::Http { .. }, None) => judge(locked, request),
+            };
+            match judged {
                 Ok(holder) => permit(Some(Granted { locked, holder }), None),
-                Err(denial) if locked.enforcement == Enforcement::Audit => permit(None, Some(denial)),
+                Err(denial) if locked.spares(denial.code) => permit(None, Some(denial)),
                 Err(denial) => Err(denial),
             }
         }
@@ -132,7 +138,9 @@ fn denied(request: &Request<'_>, host_allowed: bool) -> Denial {
             Code::HostNotAllowed,
             format!("{who} may not ask for host {} on port {port}", clip(host.name())),
         ),
-        Ask::Connection => Denial::new(Code::NoRoute, format!("no route lets {who} call port {port}")),
+        Ask::Connection | Ask::Unclear(_) => {
+            Denial::new(Code::NoRoute, format!("no route lets {who} call port {port}"))
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Ground {
     pub fn holds(&self, policy: &Policy, port: u16, certificate: Option<Certificate<'_>>) -> bool {
         let Some(locked) = policy.locked(port) else { return false };
         let proofs: Vec<Proof> = locked.locks().iter().map(|lock| self.proof(lock)).collect();
-        let shown = Shown { certificate, refused: None, proofs: &proofs };
+        let shown = Shown { certificate, proofs: &proofs, ..Shown::default() };
         let mut holders = (0..).zip(&locked.holders);
         holders.any(|(number, holder)| holder.route.covers(&self.route) && locked.opens_for(number, &shown))
     }

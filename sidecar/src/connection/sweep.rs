@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postern_config::policy::Enforcement;
+use postern_config::policy::{Enforcement, Transport};
 use rustls_pki_types::UnixTime;
 
 use super::{Connection, Entry};
@@ -31,7 +31,9 @@ impl Connection {
     /// What it shows of its caller, with what a request shows beside.
     pub(crate) fn shown<'a>(&'a self, standing: &'a Standing, proofs: &'a [Proof]) -> Shown<'a> {
         let certificate = self.certificate(standing);
-        Shown { certificate, refused: self.unverified.as_ref().map(|refusal| &refusal.denial), proofs }
+        let refused = self.unverified.as_ref().map(|refusal| &refusal.denial);
+        let transport = if self.entry == Entry::Tls { Transport::TLS } else { Transport::Plaintext };
+        Shown { transport, certificate, refused, proofs }
     }
 
     fn certificate<'a>(&'a self, standing: &'a Standing) -> Option<Certificate<'a>> {

@@ -122,10 +122,18 @@ async fn forward(
     let host = host_value(host.as_str(), host_field)?;
     let host_text = host.to_str().map_err(|_| Denial::new(Code::InvalidHost, "the host is no text"))?;
     let host_name = authorize::host::Host::parse(host_text)?;
-    let path = Path::parse(path_of(&uri, &method)?)?;
+    let path = path_of(&uri, &method).and_then(Path::parse);
+    if let Err(denial) = &path
+        && !session.spares(denial.code)
+    {
+        return Err(denial.clone());
+    }
 
     let (generation, proofs) = session.prove(&fields).await?;
-    let ask = Ask::Http { method: &method, host: &host_name, path: &path };
+    let ask = match &path {
+        Ok(path) => Ask::Http { method: &method, host: &host_name, path },
+        Err(denial) => Ask::Unclear(denial),
+    };
     let standing = session.connection.standing(&generation);
     let shown = session.connection.shown(&standing, &proofs);
     let request = authorize::Request { port: session.connection.target.port, shown, ask };
@@ -156,7 +164,7 @@ async fn forward(
     }
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = method.clone();
-    *outgoing.uri_mut() = target(&permit, &path, &uri)?;
+    *outgoing.uri_mut() = target(&permit, path.as_ref().ok(), &uri)?;
     *outgoing.headers_mut() = fields;
     if let Some(wish) = wish {
         let answer = websocket::ask(session, &permit, &key, &patience, wish, outgoing);
@@ -188,13 +196,18 @@ fn path_of<'a>(uri: &'a Uri, method: &Method) -> Result<&'a str, Denial> {
     }
 }
 
-/// In origin form: the permitted path, and the query as it came.
-fn target(permit: &Permit<'_>, path: &Path<'_>, original: &Uri) -> Result<Uri, Denial> {
-    debug_assert!(matches!(permit.request().ask, Ask::Http { path: permitted, .. } if permitted == path));
+/// In origin form: the permitted path, and the query as it came. Where no path has been judged, all of it as it came.
+fn target(permit: &Permit<'_>, path: Option<&Path<'_>>, original: &Uri) -> Result<Uri, Denial> {
+    debug_assert!(match permit.request().ask {
+        Ask::Http { path: permitted, .. } => path == Some(permitted),
+        Ask::Unclear(_) | Ask::Connection => path.is_none(),
+    });
     let broken = |_| Denial::new(Code::AmbiguousPath, "the target cannot be written");
-    let path_and_query = match original.path_and_query() {
-        Some(unchanged) if path.is_unchanged() => unchanged.clone(),
-        _ => {
+    let path_and_query = match (original.path_and_query(), path) {
+        (Some(unchanged), None) => unchanged.clone(),
+        (Some(unchanged), Some(path)) if path.is_unchanged() => unchanged.clone(),
+        (None, None) => return Err(Denial::new(Code::AmbiguousPath, "the target holds no path")),
+        (_, Some(path)) => {
             let text = match original.query() {
                 Some(query) => format!("{}?{query}", path.as_str()),
                 None => path.as_str().to_owned(),
@@ -245,6 +258,13 @@ impl Session {
             whose: Rc::clone(&self.whose),
             holder: Rc::clone(&holder),
         }
+    }
+
+    /// Whether a request goes through although it is denied with this code, as things stand.
+    fn spares(&self, code: Code) -> bool {
+        let generation = self.worker.generation();
+        let locked = generation.as_ref().and_then(|it| it.gate.policy.locked(self.connection.target.port));
+        locked.is_some_and(|locked| locked.spares(code))
     }
 
     fn finish_after(&self, code: Code) {

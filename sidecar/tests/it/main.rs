@@ -13,8 +13,10 @@
 )]
 
 mod admission;
+mod audit;
 mod bad_clients;
 mod limits;
+mod listener_mode;
 mod locks;
 mod locks_change;
 mod observe;

@@ -1,7 +1,7 @@
 //! What people see: a code for each refusal, a line for each request, settings that hold at once.
 
+use crate::support::faults::{Fault, Faults};
 use crate::support::prelude::*;
-use crate::support::{Authority, Shape};
 use http::Request;
 use http_body_util::Empty;
 use rustls::AlertDescription;
@@ -10,40 +10,28 @@ use serde_json::json;
 /// Each fault of a handshake has a code of its own, shown on a real handshake.
 #[tokio::test]
 async fn each_fault_of_a_handshake_has_its_own_code() {
-    let house = House::build(&[]).await;
-    let callers = &house.pki.callers;
-    for (code, leaf, alert) in [
-        ("NoCertificate", None, AlertDescription::CertificateRequired),
-        ("Expired", Some(callers.issue(Shape::Expired, ORDERS)), AlertDescription::CertificateExpired),
-        (
-            "NotYetValid",
-            Some(callers.issue(Shape::NotYetValid, ORDERS)),
-            AlertDescription::CertificateExpired,
-        ),
-        ("UnknownIssuer", Some(Authority::new("stranger").client(ORDERS)), AlertDescription::UnknownCA),
-        ("ServerAuthority", Some(house.pki.servers.client(ORDERS)), AlertDescription::UnknownCA),
-        (
-            "NotForClients",
-            Some(callers.issue(Shape::Server, ORDERS)),
-            AlertDescription::UnsupportedCertificate,
-        ),
-        ("NoIdentity", Some(callers.issue(Shape::TwoNames, ORDERS)), AlertDescription::AccessDenied),
-    ] {
-        let client = Client::new(house.sidecar.address(0), &house.pki.servers, leaf.as_ref(), &[b"http/1.1"]);
+    crate::support::install_provider();
+    let (faults, application) = (Faults::new(), Application::http().await);
+    let routes = [json!({"name": "r", "port": 1, "callers": [faults.caller()]})];
+    let policy = faults.policy(&[Faults::port(1, "HTTP", "Enforce")], &routes);
+    let sidecar = Sidecar::start(&faults.pki, &[(1, application.address)], &policy).await;
+    for Fault { code, leaf, alert } in faults.all() {
+        let client = Client::new(sidecar.address(0), &faults.pki.servers, leaf.as_ref(), &[b"http/1.1"]);
         let attempt = client.get("/").await;
         assert_eq!(attempt, Attempt::Alert(alert), "{code}");
-        let line = house.sidecar.refused(code).await;
+        let line = sidecar.refused(code).await;
         for field in ["timestamp", "level", "message", "reason", "remedy", "peer"] {
             assert!(line[field].is_string(), "{code}: {line}");
         }
         assert_eq!((&line["level"], &line["message"]), (&"WARN".into(), &"refused".into()), "{code}");
-        if let Some(leaf) = &leaf {
+        let is_read = !matches!(code, "MalformedCertificate" | "HandshakeFailed");
+        if let Some(leaf) = leaf.filter(|_| is_read) {
             assert_eq!(line["certificate"], leaf.sha256(), "{code}");
             assert!(line["issuer"].as_str().unwrap().starts_with("CN="), "{code}: {line}");
             assert!(line["names"].as_str().unwrap().contains(ORDERS), "{code}: {line}");
         }
     }
-    assert_eq!(house.application.hits(), 0);
+    assert_eq!(application.hits(), 0);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ fn judge_shown(
     });
     let (host, path) = (Host::parse("x").unwrap(), Path::parse("/").unwrap());
     let ask = Ask::Http { method: &Method::GET, host: &host, path: &path };
-    authorize(policy, &Request { port, shown: Shown { certificate, refused: None, proofs }, ask })
+    authorize(policy, &Request { port, shown: Shown { certificate, proofs, ..Shown::default() }, ask })
         .map(|permit| permit.caller().unwrap_or("nobody").to_owned())
         .map_err(|denial| denial.code)
 }
@@ -294,7 +294,7 @@ fn what_is_used_is_told_by_its_number() {
     let standing = policy.standing(1, &who);
     let certificate = Some(Certificate { identity: &who.identity, key: &who.key, standing: &standing });
     let proofs = [Proof::Absent, Proof::Right(vec![0, 1]), Proof::Right(vec![1])];
-    let shown = Shown { certificate, refused: None, proofs: &proofs };
+    let shown = Shown { certificate, proofs: &proofs, ..Shown::default() };
     let (host, path) = (Host::parse("x").unwrap(), Path::parse("/").unwrap());
     let ask = Ask::Http { method: &Method::GET, host: &host, path: &path };
     let permit = authorize(&policy, &Request { port: 1, shown, ask }).unwrap();

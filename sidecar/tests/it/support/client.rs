@@ -14,6 +14,8 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -60,7 +62,10 @@ impl Client {
         let builder = ClientConfig::builder().with_root_certificates(Arc::clone(&roots));
         let mut config = match leaf {
             Some(leaf) => {
-                builder.with_client_auth_cert(vec![leaf.certificate.clone()], leaf.private_key()).unwrap()
+                // Whatever it is: a certificate that is none, or another's key, is the sidecar's to notice.
+                let key = any_supported_type(&leaf.private_key()).unwrap();
+                let shown = CertifiedKey::new(vec![leaf.certificate.clone()], key);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
             }
             None => builder.with_no_client_auth(),
         };

@@ -34,6 +34,7 @@ pub struct GuardedPod {
     upstream: SocketAddr,
     workers: usize,
     limits: Limits,
+    listener: bool,
     running: Option<(oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
     ending: Option<std::thread::JoinHandle<()>>,
 }
@@ -51,20 +52,33 @@ impl GuardedPod {
     }
 
     pub fn start_with(upstream: SocketAddr, workers: usize, limits: Limits) -> Self {
+        Self::start_as(upstream, workers, limits, false, None)
+    }
+
+    /// With `listener`, as started where there is no redirect; with `listeners`, as injected where there is none: the
+    /// sidecar's ports, each with the application's.
+    pub fn start_as(
+        upstream: SocketAddr,
+        workers: usize,
+        limits: Limits,
+        listener: bool,
+        listeners: Option<BTreeMap<u16, u16>>,
+    ) -> Self {
         super::install_provider();
         let directory = tempfile::tempdir().unwrap();
         for name in ["config", "pod", "state"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
         }
         let signer = signer();
+        let port = listeners.as_ref().and_then(|it| it.values().next().copied()).unwrap_or(8080);
         let record = PodRecord {
             namespace: "shop".to_owned(),
             trust: "orders".to_owned(),
             pod: "orders-".to_owned(),
             token: "0123456789abcdef0123456789abcdef".to_owned(),
-            ports: BTreeMap::from([("web".to_owned(), 8080)]),
+            ports: BTreeMap::from([("web".to_owned(), port)]),
             probes: Vec::new(),
-            listeners: None,
+            listeners,
         };
         std::fs::write(directory.path().join("pod/record"), record.seal(&signer).unwrap()).unwrap();
         let addresses = Addresses { inbound: Vec::new(), probe: None, metrics: None, admin: None };
@@ -76,6 +90,7 @@ impl GuardedPod {
             upstream,
             workers,
             limits,
+            listener,
             running: None,
             ending: None,
         };
@@ -85,7 +100,7 @@ impl GuardedPod {
 
     fn run(&mut self) {
         let guard = Guard {
-            listener: false,
+            listener: self.listener,
             namespace: "shop".to_owned(),
             trust: "orders".to_owned(),
             verify_keys: vec![signer().verify_key(), self.signer.verify_key()],

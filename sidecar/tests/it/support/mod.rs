@@ -2,6 +2,7 @@
 
 pub mod application;
 pub mod client;
+pub mod faults;
 pub mod guard;
 pub mod h2;
 pub mod house;

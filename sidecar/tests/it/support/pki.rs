@@ -30,6 +30,7 @@ pub enum Shape {
     Expired,
     NotYetValid,
     TwoNames,
+    Authority,
 }
 
 /// What a lock has: one authority for servers, one for callers.
@@ -66,6 +67,13 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params(shape, identity).signed_by(&key, &self.issuer).unwrap();
         Leaf { pem: certificate.pem(), certificate: certificate.der().clone(), key }
+    }
+}
+
+impl Clone for Leaf {
+    fn clone(&self) -> Self {
+        let key = KeyPair::from_pem(&self.key.serialize_pem()).unwrap();
+        Self { certificate: self.certificate.clone(), pem: self.pem.clone(), key }
     }
 }
 
@@ -106,7 +114,10 @@ impl Pki {
 fn params(shape: Shape, identity: &str) -> CertificateParams {
     let mut params = CertificateParams::new(vec!["orders.shop.svc".to_owned()]).unwrap();
     params.distinguished_name = common_name("edge");
-    params.is_ca = IsCa::ExplicitNoCa;
+    params.is_ca = match shape {
+        Shape::Authority => IsCa::Ca(BasicConstraints::Unconstrained),
+        _ => IsCa::ExplicitNoCa,
+    };
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = match shape {
         Shape::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],

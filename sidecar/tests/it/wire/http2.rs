@@ -185,6 +185,34 @@ async fn heads_have_limits() {
     assert!(peak_kib(house.sidecar.id()) < 64 << 10);
 }
 
+/// The engine answers these by itself, without a document: they are logged and counted as any head that is too large.
+#[tokio::test]
+async fn heads_far_beyond_the_limit_are_told_of() {
+    let house = house().await;
+    let large = "x".repeat(1000);
+    let block = post(&vec![("x", large.as_str()); 140]);
+    let mut caller = open(&house).await;
+    for (stream, ends) in [(1, END_STREAM), (3, 0), (5, END_STREAM)] {
+        let pieces: Vec<&[u8]> = block.chunks(16 << 10).collect();
+        for (index, piece) in pieces.iter().enumerate() {
+            let end = if index + 1 == pieces.len() { END_HEADERS } else { 0 };
+            let kind = if index == 0 { HEADERS } else { CONTINUATION };
+            caller.send(kind, if index == 0 { ends | end } else { end }, stream, piece).await;
+        }
+        let head = caller.next_of(HEADERS, stream).await;
+        assert_eq!(head.flags & END_STREAM, END_STREAM, "{head:?}");
+        assert!(head.payload.len() <= 8, "{head:?}");
+        house.counts("HeadTooLarge", u64::from(stream.div_ceil(2))).await;
+    }
+    let line = house.sidecar.refused("HeadTooLarge").await;
+    assert_eq!((&line["identity"], &line["status"]), (&ORDERS.into(), &Value::Null), "{line}");
+    assert_eq!(house.denials("Http2Refused").await, 0, "one refusal is one");
+    assert!(house.application.got().concat().is_empty());
+    // It costs the stream alone.
+    caller.request(7, &get_with(&[])).await;
+    assert_eq!(caller.outcome(7).await, Ok("ok".to_owned()));
+}
+
 fn length_after_127(length: usize) -> Vec<u8> {
     let mut left = length - 127;
     let mut bytes = Vec::new();
