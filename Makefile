@@ -59,7 +59,7 @@ unit: prerequisites ## unit and golden tests, without a cluster
 	cargo test --locked --workspace --exclude postern-tests
 
 # What `make fuzz` looks for faults in, and for how many seconds each; `make unit` runs a fixed number of cases.
-FUZZ      ?= path host headers configuration htpasswd certificates names basic wire
+FUZZ      ?= path host headers configuration htpasswd certificates names basic wire answer request
 FUZZ_TIME ?= 60
 
 .PHONY: fuzz

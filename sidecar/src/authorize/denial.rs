@@ -211,6 +211,9 @@ codes! {
     ApplicationUnreachable 503 "look at the application's state and log";
     /// The application broke off before its answer, or answered something that is not HTTP.
     ApplicationFailed 502 "look at the application's log";
+    /// The application answered with a head that can be read in two ways: a length and a coding, two lengths, a line
+    /// that is no header.
+    ApplicationMalformed 502 "have the application frame its answers as RFC 9112 section 6 says; its log may tell which part of it wrote the answer";
     /// The application did not answer in time.
     ApplicationTimeout 504 "look at the application's log";
 }

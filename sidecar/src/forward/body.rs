@@ -148,21 +148,10 @@ impl Answer {
         Self { source: Source::Problem(None), in_flight: None }
     }
 
-    /// What the application says; its connection is given back at the end.
+    /// What the application says. What it takes of the application's side is given back at its end.
     pub(super) fn application(body: Received, lease: Lease, in_flight: InFlight) -> Self {
         let source = Source::Application { body, lease: Some(lease) };
-        let mut answer = Self { source, in_flight: Some(in_flight) };
-        answer.give_back_at_end();
-        answer
-    }
-
-    fn give_back_at_end(&mut self) {
-        if let Source::Application { body, lease } = &mut self.source
-            && body.is_end_stream()
-            && let Some(lease) = lease.take()
-        {
-            lease.give_back();
-        }
+        Self { source, in_flight: Some(in_flight) }
     }
 }
 
@@ -175,20 +164,23 @@ impl Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // What is revoked stops at once, in the middle of a stream too.
-        let connection = self.in_flight.as_ref().map(InFlight::connection);
+        let Self { source, in_flight } = &mut *self;
+        let connection = in_flight.as_ref().map(InFlight::connection);
         if connection.is_some_and(|connection| connection.signal.order() == Order::Stop) {
             return Poll::Ready(Some(Err(BodyError::Stopped)));
         }
-        let (body, lease) = match &mut self.source {
+        let (body, lease) = match source {
             Source::Problem(document) => return Poll::Ready(document.take().map(Frame::data).map(Ok)),
             Source::Application { body, lease } => (body, lease),
         };
-        match ready!(Pin::new(body).poll_frame(context)) {
+        match ready!(Pin::new(&mut *body).poll_frame(context)) {
             Some(Ok(frame)) => {
-                if let (Some(in_flight), Some(data)) = (&self.in_flight, frame.data_ref()) {
+                if let (Some(in_flight), Some(data)) = (&*in_flight, frame.data_ref()) {
                     in_flight.sends(data.len());
                 }
-                self.give_back_at_end();
+                if body.is_end_stream() {
+                    lease.take();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
@@ -196,9 +188,7 @@ impl Body for Answer {
                 Poll::Ready(Some(Err(error)))
             }
             None => {
-                if let Some(lease) = lease.take() {
-                    lease.give_back();
-                }
+                lease.take();
                 Poll::Ready(None)
             }
         }

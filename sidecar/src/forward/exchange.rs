@@ -14,7 +14,7 @@ use postern_config::policy::Protocol;
 use super::body::{Answer, InFlight, Outbound};
 use super::framing;
 use super::headers::{self, Identity};
-use super::pool::{Key, Lease};
+use super::pool::{Key, Lease, Place};
 use super::problem::{self, Wanted};
 use super::tunnel::{Stream, Tunnel};
 use super::upgrade::{self, Wish};
@@ -38,8 +38,8 @@ pub(super) struct Session {
     pub(super) identity: Identity,
     /// By certificate or by address.
     pub(super) whose: Rc<str>,
-    /// Whom the last permit was for, where credentials said so.
-    pub(super) holder: RefCell<Rc<str>>,
+    /// Where connections for the last permit's holder lie: mostly for the next one's too.
+    pub(super) place: RefCell<Option<(Key, Rc<Place>)>>,
     pub(super) turns: Rc<Turns>,
     /// What the connection becomes after the answer that is being written.
     pub(super) tunnel: Cell<Option<Tunnel>>,
@@ -144,7 +144,7 @@ async fn forward(
         record.spared(denial);
     }
 
-    let key = session.key(&permit, generation.gate.policy.door(session.connection.target.port));
+    let (key, place) = session.place(&permit, generation.gate.policy.door(session.connection.target.port));
 
     let mut patience = Patience::new(worker, &session.connection, &fields);
     headers::strip_keys(&mut fields, &generation, request.port);
@@ -173,7 +173,7 @@ async fn forward(
             Said::No(response, lease) => Forwarded::Answer(response, lease),
         });
     }
-    let answer = upstream::send(session, &permit, &key, &patience, outgoing);
+    let answer = upstream::send(session, &permit, (&key, &place), &patience, outgoing);
     let (mut response, lease) = record.waiting(answer).await?;
     headers::to_caller(response.headers_mut());
     Ok(Forwarded::Answer(response, lease))
@@ -242,22 +242,28 @@ impl Session {
     }
 
     /// Where connections for this caller lie, by what the application speaks now.
-    fn key(&self, permit: &Permit<'_>, door: Option<Door>) -> Key {
+    fn place(&self, permit: &Permit<'_>, door: Option<Door>) -> (Key, Rc<Place>) {
         let protocol = match door {
             Some(Door::Locked(protocol) | Door::Paths(protocol)) => protocol,
             Some(Door::Open) | None => Protocol::HTTP,
         };
         let principal = permit.principal().unwrap_or_default();
-        let mut holder = self.holder.borrow_mut();
-        if **holder != *principal {
-            *holder = principal.into();
+        let mut last = self.place.borrow_mut();
+        if let Some((key, place)) = &*last
+            && key.protocol == protocol
+            && *key.holder == *principal
+        {
+            return (key.clone(), Rc::clone(place));
         }
-        Key {
+        let key = Key {
             address: self.connection.target.address,
             protocol,
             whose: Rc::clone(&self.whose),
-            holder: Rc::clone(&holder),
-        }
+            holder: principal.into(),
+        };
+        let place = self.worker.pool.place(&key);
+        *last = Some((key.clone(), Rc::clone(&place)));
+        (key, place)
     }
 
     /// Whether a request goes through although it is denied with this code, as things stand.

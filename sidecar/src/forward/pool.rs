@@ -13,12 +13,8 @@ use std::time::{Duration, Instant};
 use postern_config::policy::Protocol;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::upstream::http1::{Dedicated, Upstream};
+use super::upstream::http1::Upstream;
 use super::upstream::http2::{Shared, Stream};
-use crate::worker::Worker;
-
-/// How long a connection may take to become usable after an answer has ended.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// Whose connection it is, and where it leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -97,14 +93,15 @@ impl Place {
             if entry.since.elapsed() >= self.keep {
                 // The others are older.
                 unused.clear();
-            } else if entry.upstream.sender.is_ready() {
+            } else if entry.upstream.is_usable() {
                 return Some(entry.upstream);
             }
         }
         None
     }
 
-    fn put(&self, upstream: Upstream) {
+    /// Gives back a connection whose answer was read to its end.
+    pub(super) fn put(&self, upstream: Upstream) {
         self.unused.borrow_mut().push(Unused { upstream, since: Instant::now() });
     }
 
@@ -135,7 +132,7 @@ impl Place {
     fn evict(&self) {
         self.unused
             .borrow_mut()
-            .retain(|entry| entry.since.elapsed() < self.keep && !entry.upstream.sender.is_closed());
+            .retain(|entry| entry.since.elapsed() < self.keep && entry.upstream.is_usable());
         self.shared.borrow_mut().retain(|shared| !shared.is_stale(self.keep));
     }
 
@@ -144,32 +141,10 @@ impl Place {
     }
 }
 
-/// A connection, or a part of one, in use.
+/// What an answer holds of the application's side beside its body.
 pub(super) enum Lease {
-    /// The whole connection. Dropping it closes it.
-    Connection { worker: Rc<Worker>, key: Key, upstream: Upstream },
-    /// A connection for one request. Dropping it closes it.
-    Dedicated { _connection: Dedicated },
+    /// Nothing: the whole connection goes with the body.
+    Whole,
     /// One stream among others.
     Stream { _stream: Stream },
-}
-
-impl Lease {
-    pub(super) fn new(worker: &Rc<Worker>, key: Key, upstream: Upstream) -> Self {
-        Self::Connection { worker: Rc::clone(worker), key, upstream }
-    }
-
-    /// To be called once the answer has been read to its end.
-    pub(super) fn give_back(self) {
-        let Self::Connection { worker, key, mut upstream } = self else { return };
-        if upstream.sender.is_ready() {
-            worker.pool.place(&key).put(upstream);
-        } else if !upstream.sender.is_closed() {
-            tokio::task::spawn_local(async move {
-                if let Ok(Ok(())) = tokio::time::timeout(SETTLE, upstream.sender.ready()).await {
-                    worker.pool.place(&key).put(upstream);
-                }
-            });
-        }
-    }
 }

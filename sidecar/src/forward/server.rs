@@ -83,7 +83,7 @@ fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Genera
         connection: Rc::clone(connection),
         identity,
         whose: whose.into(),
-        holder: RefCell::new(Rc::from("")),
+        place: RefCell::default(),
         turns: Rc::new(Turns::default()),
         tunnel: Cell::default(),
     })

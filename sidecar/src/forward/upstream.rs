@@ -4,6 +4,7 @@
 //! * [`http1`] carries one request at a time, [`http2`] many requests of one caller.
 
 mod answer;
+mod body;
 pub(super) mod duplex;
 pub(super) mod http1;
 pub(super) mod http2;
@@ -71,7 +72,7 @@ enum Way {
 
 /// Why a request got no answer.
 struct Failure {
-    reason: String,
+    denial: Denial,
     /// What came back; it was not sent at all.
     unsent: Option<Request<Outbound>>,
     /// Whether the application may have begun to act on it.
@@ -89,12 +90,6 @@ enum Repeatable {
     Always,
 }
 
-impl Failure {
-    fn into_denial(self) -> Denial {
-        Denial::new(Code::ApplicationFailed, self.reason)
-    }
-}
-
 /// Sends one request. A connection that the application closed while it lay unused is replaced once, if the
 /// request may be sent again.
 ///
@@ -103,20 +98,20 @@ impl Failure {
 pub(super) async fn send(
     session: &Session,
     permit: &Permit<'_>,
-    key: &Key,
+    (key, place): (&Key, &Rc<Place>),
     patience: &Patience,
     mut request: Request<Outbound>,
 ) -> Result<(Response<Received>, Lease), Denial> {
     let is_empty = request.body().is_end_stream();
     let is_idempotent = request.method().is_idempotent();
-    let (mut way, mut is_reused) = acquire(&session.worker, permit, key).await?;
+    let (mut way, mut is_reused) = acquire(&session.worker, permit, key, place).await?;
     let mut is_first = true;
     loop {
         let may_come_back = matches!(way, Way::Many(_)) || (is_reused && is_idempotent);
         let again = (is_first && is_empty && may_come_back).then(|| repeat(&request));
         let exchange = async {
             match way {
-                Way::One(upstream) => http1::send(upstream, &session.worker, key, request).await,
+                Way::One(upstream) => http1::send(upstream, Rc::clone(place), request).await,
                 Way::Many(stream) => http2::send(stream, request).await,
             }
         };
@@ -135,28 +130,32 @@ pub(super) async fn send(
         request = match (failure.unsent.take(), again) {
             (Some(unsent), _) if is_reused => unsent,
             (None, Some(again)) if may_repeat => again,
-            _ => return Err(failure.into_denial()),
+            _ => return Err(failure.denial),
         };
         is_first = false;
         is_reused = false;
-        way = connect(&session.worker, permit, key).await?;
+        way = connect(&session.worker, permit, key, place).await?;
     }
 }
 
 /// A way that is open already, or a new one.
-async fn acquire(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key) -> Result<(Way, bool), Denial> {
-    let place = worker.pool.place(key);
-    if let Some(way) = find(&place) {
+async fn acquire(
+    worker: &Rc<Worker>,
+    permit: &Permit<'_>,
+    key: &Key,
+    place: &Place,
+) -> Result<(Way, bool), Denial> {
+    if let Some(way) = find(place) {
         return Ok((way, true));
     }
     if key.protocol == Protocol::HTTP || place.speaks_http1_only() {
-        return Ok((connect(worker, permit, key).await?, false));
+        return Ok((connect(worker, permit, key, place).await?, false));
     }
     // One connection carries many requests: those that come at the same time wait for it.
     let _turn = place.opening().await;
-    match find(&place) {
+    match find(place) {
         Some(way) => Ok((way, true)),
-        None => Ok((connect(worker, permit, key).await?, false)),
+        None => Ok((connect(worker, permit, key, place).await?, false)),
     }
 }
 
@@ -164,14 +163,18 @@ fn find(place: &Place) -> Option<Way> {
     place.stream().map(Way::Many).or_else(|| place.take().map(Way::One))
 }
 
-async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key) -> Result<Way, Denial> {
+async fn connect(
+    worker: &Rc<Worker>,
+    permit: &Permit<'_>,
+    key: &Key,
+    place: &Place,
+) -> Result<Way, Denial> {
     let limits = &worker.limits();
     let stream = dial(permit, key.address, limits).await?;
     let transport = match key.protocol {
         Protocol::HTTPS => Transport::tls(stream, key.address, &[b"h2", b"http/1.1"], limits).await?,
         _ => Transport::Plain(stream),
     };
-    let place = worker.pool.place(key);
     if key.protocol == Protocol::H2C || transport.is_http2() {
         let shared = http2::connect(transport, limits).await?;
         let stream = http2::Stream::open(&shared);
@@ -179,7 +182,7 @@ async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key) -> Result<
         Ok(Way::Many(stream))
     } else {
         place.note_http1();
-        Ok(Way::One(http1::connect(transport).await?))
+        Ok(Way::One(http1::Upstream::new(transport)))
     }
 }
 
@@ -191,14 +194,14 @@ pub(super) async fn dedicated(
     worker: &Rc<Worker>,
     permit: &Permit<'_>,
     key: &Key,
-) -> Result<http1::Dedicated, Denial> {
+) -> Result<http1::Upstream, Denial> {
     let stream = dial(permit, key.address, &worker.limits()).await?;
     let transport = match key.protocol {
         // Over HTTP/1.1 every server that knows WebSocket knows it.
         Protocol::HTTPS => Transport::tls(stream, key.address, &[b"http/1.1"], &worker.limits()).await?,
         _ => Transport::Plain(stream),
     };
-    http1::dedicated(transport).await
+    Ok(http1::Upstream::new(transport))
 }
 
 /// A stream for a protocol that will take it over.
@@ -210,7 +213,8 @@ pub(super) async fn stream(
     permit: &Permit<'_>,
     key: &Key,
 ) -> Result<http2::Stream, Denial> {
-    match acquire(worker, permit, key).await?.0 {
+    let place = worker.pool.place(key);
+    match acquire(worker, permit, key, &place).await?.0 {
         Way::Many(stream) => Ok(stream),
         Way::One(_) => Err(Denial::new(Code::ApplicationFailed, "the application does not speak HTTP/2")),
     }

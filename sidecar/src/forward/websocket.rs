@@ -11,7 +11,7 @@ use super::pool::{self, Lease};
 use super::tunnel::Stream;
 use super::upgrade::{self, Wish};
 use super::upstream::duplex::Duplex;
-use super::upstream::{self, Patience, Received, http2};
+use super::upstream::{self, Patience, Received, http1, http2};
 use crate::authorize::{Code, Denial, Permit};
 use crate::rewound::Rewound;
 
@@ -57,19 +57,21 @@ async fn over_http1(
         Wish::Connect => Some(upgrade::Key::ask(request.headers_mut())?),
     };
     upgrade::name_websocket(request.headers_mut());
-    let mut connection = upstream::dedicated(&session.worker, permit, key).await?;
-    let response = patience.wait(connection.send(request)).await.ok_or_else(too_late)??;
-    let (mut parts, body) = response.into_parts();
+    let connection = upstream::dedicated(&session.worker, permit, key).await?;
+    let answer = patience.wait(http1::ask(connection, request)).await.ok_or_else(too_late)?;
+    let (connection, head) = answer?;
+    let framing = head.body;
+    let (mut parts, ()) = head.response.into_parts();
     if !upgrade::is_switched(parts.status, &parts.headers)? {
         if wish == Wish::Connect && parts.status.is_success() {
             // Passed on, it would open the tunnel.
             return Err(unexpected(parts.status));
         }
         headers::to_caller(&mut parts.headers);
-        let response = Response::from_parts(parts, Received::Http1(body));
-        return Ok(Said::No(response, Lease::Dedicated { _connection: connection }));
+        let response = Response::from_parts(parts, http1::rest(connection, framing));
+        return Ok(Said::No(response, Lease::Whole));
     }
-    let (before, stream) = connection.free().await?;
+    let (before, stream) = connection.free()?;
     headers::to_caller(&mut parts.headers);
     if let Some(key) = asked {
         key.is_granted(&mut parts.headers)?;

@@ -3,6 +3,7 @@
 //! `cargo fuzz` feeds them for as long as one likes (`make fuzz`), `cargo test` with a fixed number of cases that
 //! [`cases`] makes of the same seeds: `corpus/<target>/*`, and the words of `dictionary/<target>`.
 
+pub mod answer;
 pub mod basic;
 pub mod cases;
 pub mod certificates;
@@ -12,6 +13,7 @@ pub mod host;
 pub mod htpasswd;
 pub mod names;
 pub mod path;
+pub mod request;
 pub mod wire;
 
 /// What must hold for these bytes.
@@ -28,4 +30,6 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("names", names::check),
     ("basic", basic::check),
     ("wire", wire::check),
+    ("answer", answer::check),
+    ("request", request::check),
 ];

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
-use super::http2;
+use super::{body, http2};
 
 /// A body that comes from the application.
 pub(in crate::forward) enum Received {
-    Http1(Incoming),
+    Http1(body::Body),
     Http2(http2::Body),
 }
 
@@ -20,7 +20,7 @@ pub(in crate::forward) enum BodyError {
     #[error("the caller is no longer let in")]
     Stopped,
     #[error("the application broke off")]
-    Http1(#[source] hyper::Error),
+    Http1(#[source] body::Broken),
     #[error("the application reset the stream")]
     Http2(#[source] h2::Error),
 }
@@ -35,7 +35,7 @@ impl Body for Received {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Http1(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(context));
+                let frame = ready!(body.poll_frame(context));
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Http1)))
             }
             Self::Http2(body) => {

@@ -1,182 +1,221 @@
-//! HTTP/1.1 to the application: one request at a time.
+//! HTTP/1.1 to the application: one request at a time, sent and answered where it is waited for.
+//!
+//! No task of its own serves a connection: what waits for an answer writes and reads by itself. Only the rest of a body
+//! that an answer has overtaken is sent by a task.
+//!
+//! How a request is written and an answer read is [`wire`](crate::forward::wire)'s to say.
 
-use std::cell::Cell;
-use std::io::{self, IoSlice};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response, StatusCode};
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
+use super::body::Body;
 use super::transport::Transport;
 use super::{Failure, Received, Repeatable};
 use crate::authorize::{Code, Denial};
 use crate::forward::body::Outbound;
-use crate::forward::pool::{Key, Lease};
-use crate::worker::Worker;
+use crate::forward::pool::{Lease, Place};
+use crate::forward::wire::answer::{self, Head, Heads};
+use crate::forward::wire::{Fault, Sending};
 
-/// Room for an answer's head.
-const HEAD_BYTES: usize = 256 << 10;
-/// Headers of an answer.
-const HEADERS: usize = 256;
+/// Room for what comes, at first.
+const READ: usize = 4 << 10;
 
 /// A connection to the application over which one request at a time is sent.
 pub(in crate::forward) struct Upstream {
-    pub(in crate::forward) sender: http1::SendRequest<Outbound>,
-    /// Bytes that came from the application.
-    received: Rc<Cell<u64>>,
-}
-
-/// A connection for one request that may turn it into something else.
-pub(in crate::forward) struct Dedicated {
-    sender: http1::SendRequest<Outbound>,
-    /// The connection itself, once the engine has done with it.
-    freed: oneshot::Receiver<Freed>,
+    /// Shared with the task that sends the rest of a body, if there is one.
+    transport: Rc<RefCell<Transport>>,
+    /// What came and was not looked at yet. An unused connection has none, and holds no memory for it.
+    buffer: BytesMut,
 }
 
 /// What is left of a connection after its last HTTP message: what was read too far, and the connection.
-pub(in crate::forward) type Freed = (Bytes, Counted);
+pub(in crate::forward) type Freed = (Bytes, Transport);
 
-/// Over a connection that is there.
-pub(super) async fn connect(transport: Transport) -> Result<Upstream, Denial> {
-    let (sender, connection, received) = handshake(transport).await?;
-    // Its errors come out of the request that they hit.
-    tokio::task::spawn_local(connection);
-    Ok(Upstream { sender, received })
-}
+impl Upstream {
+    /// Over a connection that is there.
+    pub(super) fn new(transport: Transport) -> Self {
+        Self { transport: Rc::new(RefCell::new(transport)), buffer: BytesMut::new() }
+    }
 
-pub(super) async fn dedicated(transport: Transport) -> Result<Dedicated, Denial> {
-    let (sender, connection, _) = handshake(transport).await?;
-    let (free, freed) = oneshot::channel();
-    tokio::task::spawn_local(async move {
-        // An error comes out of the request.
-        if let Ok(parts) = connection.without_shutdown().await {
-            // Nobody waits if the answer was an ordinary one.
-            let _ = free.send((parts.read_buf, parts.io.into_inner()));
+    /// Whether nothing has come since the last answer, not even the end: as far as is known without asking the system.
+    pub(in crate::forward) fn is_usable(&self) -> bool {
+        let (mut context, mut scrap) = (Context::from_waker(Waker::noop()), [0]);
+        let mut transport = self.transport.borrow_mut();
+        Pin::new(&mut *transport).poll_read(&mut context, &mut ReadBuf::new(&mut scrap)).is_pending()
+    }
+
+    /// Reads what there is: so many bytes, none at the end.
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == self.buffer.len() {
+            self.buffer.reserve(READ);
         }
-    });
-    Ok(Dedicated { sender, freed })
-}
+        let mut transport = self.transport.borrow_mut();
+        poll_read_buf(Pin::new(&mut *transport), context, &mut self.buffer)
+    }
 
-type Connection = http1::Connection<TokioIo<Counted>, Outbound>;
+    pub(super) const fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
 
-async fn handshake(
-    transport: Transport,
-) -> Result<(http1::SendRequest<Outbound>, Connection, Rc<Cell<u64>>), Denial> {
-    let received = Rc::new(Cell::new(0));
-    let stream = TokioIo::new(Counted { transport, received: Rc::clone(&received) });
-    let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES).max_headers(HEADERS).handshake(stream);
-    match handshake.await {
-        Ok((sender, connection)) => Ok((sender, connection, received)),
-        Err(error) => Err(Denial::new(
-            Code::ApplicationFailed,
-            format!("the application's connection failed ({error})"),
-        )),
+    /// What it has become after an answer that ended HTTP on it.
+    ///
+    /// # Errors
+    /// [`Code::ApplicationFailed`] if something is still being sent.
+    pub(in crate::forward) fn free(self) -> Result<Freed, Denial> {
+        let transport = Rc::try_unwrap(self.transport).map_err(|_| {
+            Denial::new(Code::ApplicationFailed, "the application switched protocols within a request")
+        })?;
+        Ok((self.buffer.freeze(), transport.into_inner()))
     }
 }
 
 /// Sends a request, and waits for the head of its answer.
 pub(super) async fn send(
-    mut upstream: Upstream,
-    worker: &Rc<Worker>,
-    key: &Key,
+    upstream: Upstream,
+    place: Rc<Place>,
     request: Request<Outbound>,
 ) -> Result<(Response<Received>, Lease), Failure> {
-    let before = upstream.received.get();
-    match upstream.sender.try_send_request(request).await {
-        Ok(response) if response.status() == http::StatusCode::SWITCHING_PROTOCOLS => Err(Failure {
-            reason: "the application switched protocols unasked".to_owned(),
+    let (upstream, head, sending) = exchange(upstream, request).await?;
+    if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure {
+            denial: Denial::new(Code::ApplicationFailed, "the application switched protocols unasked"),
             unsent: None,
             repeatable: Repeatable::Never,
-        }),
-        Ok(response) => Ok((response.map(Received::Http1), Lease::new(worker, key.clone(), upstream))),
-        // A request that comes back was not sent at all.
-        Err(mut error) => Err(Failure {
-            unsent: error.take_message(),
-            reason: broken_off(error.error()),
-            repeatable: if upstream.received.get() == before {
-                Repeatable::IfIdempotent
-            } else {
-                Repeatable::Never
-            },
-        }),
+        });
+    }
+    let place = head.keeps.then_some(place);
+    let body = Received::Http1(Body::new(upstream, head.body, place, sending));
+    Ok((head.response.map(|()| body), Lease::Whole))
+}
+
+/// Sends a request without a body that may turn the connection into something else, and waits for the head of its
+/// answer.
+pub(in crate::forward) async fn ask(
+    upstream: Upstream,
+    request: Request<Outbound>,
+) -> Result<(Upstream, Head), Denial> {
+    match exchange(upstream, request).await {
+        Ok((upstream, head, _)) => Ok((upstream, head)),
+        Err(failure) => Err(failure.denial),
     }
 }
 
-fn broken_off(error: &hyper::Error) -> String {
-    format!("the application broke off before its answer ({error})")
+/// The body of an answer to [`ask`] that is an ordinary one. Its connection ends with it.
+pub(in crate::forward) fn rest(upstream: Upstream, body: answer::Body) -> Received {
+    Received::Http1(Body::new(upstream, body, None, None))
 }
 
-impl Dedicated {
-    /// Sends a request, and waits for the head of its answer.
-    pub(in crate::forward) async fn send(
-        &mut self,
-        request: Request<Outbound>,
-    ) -> Result<Response<Incoming>, Denial> {
-        let outcome = self.sender.send_request(request).await;
-        outcome.map_err(|error| Denial::new(Code::ApplicationFailed, broken_off(&error)))
+/// Beside the head comes what is still to be sent of the request.
+async fn exchange(
+    mut upstream: Upstream,
+    request: Request<Outbound>,
+) -> Result<(Upstream, Head, Option<Pump>), Failure> {
+    let method = request.method().clone();
+    let mut sending = Sending::new(request);
+    let (mut reading, mut is_sent) = (Reading::new(method), false);
+    let outcome = poll_fn(|context| {
+        if !is_sent {
+            let mut transport = upstream.transport.borrow_mut();
+            match sending.poll(&mut *transport, context) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => is_sent = true,
+                Poll::Ready(Err(Fault::Caller(error))) => {
+                    return Poll::Ready(Err(reading.broken_off(&error, Repeatable::Never)));
+                }
+                // It may have answered before it closed.
+                Poll::Ready(Err(Fault::Application(error))) => {
+                    is_sent = true;
+                    reading.failed = Some(error);
+                }
+            }
+        }
+        reading.poll(&mut upstream, context)
+    })
+    .await;
+    let mut head = outcome?;
+    head.keeps &= reading.failed.is_none();
+    let pump = (!is_sent).then(|| Pump::start(&upstream, sending));
+    Ok((upstream, head, pump))
+}
+
+/// Reads up to the end of an answer's head.
+struct Reading {
+    heads: Heads,
+    /// Whether something of an answer was seen.
+    has_begun: bool,
+    /// Why nothing more can be sent.
+    failed: Option<io::Error>,
+}
+
+impl Reading {
+    fn new(method: Method) -> Self {
+        Self { heads: Heads::new(method), has_begun: false, failed: None }
     }
 
-    /// The connection, after an answer that ended HTTP on it.
-    pub(in crate::forward) async fn free(self) -> Result<Freed, Denial> {
-        self.freed.await.map_err(|_| {
-            Denial::new(Code::ApplicationFailed, "the application broke off after it had switched protocols")
-        })
+    fn poll(&mut self, upstream: &mut Upstream, context: &mut Context<'_>) -> Poll<Result<Head, Failure>> {
+        loop {
+            match self.heads.take(&mut upstream.buffer) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(denial) => {
+                    return Poll::Ready(Err(Failure { denial, unsent: None, repeatable: Repeatable::Never }));
+                }
+            }
+            let error = match ready!(upstream.poll_read(context)) {
+                Ok(1..) => {
+                    self.has_begun = true;
+                    continue;
+                }
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+            };
+            let error = self.failed.take().unwrap_or(error);
+            return Poll::Ready(Err(self.broken_off(&error, Repeatable::IfIdempotent)));
+        }
+    }
+
+    fn broken_off(&self, error: &dyn std::fmt::Display, repeatable: Repeatable) -> Failure {
+        let reason = format!("the application broke off before its answer ({error})");
+        Failure {
+            denial: Denial::new(Code::ApplicationFailed, reason),
+            unsent: None,
+            repeatable: if self.has_begun { Repeatable::Never } else { repeatable },
+        }
     }
 }
 
-/// Counts what is read, to know whether a byte of an answer was seen.
-pub(in crate::forward) struct Counted {
-    transport: Transport,
-    received: Rc<Cell<u64>>,
-}
+/// Sends the rest of a request although its answer has begun. Dropped, it gives that up.
+pub(super) struct Pump(Option<tokio::task::AbortHandle>);
 
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.transport).poll_read(context, buffer))?;
-        let count = buffer.filled().len() - before;
-        self.received.set(self.received.get() + count as u64);
-        Poll::Ready(Ok(()))
+impl Pump {
+    fn start(upstream: &Upstream, mut sending: Sending<Outbound>) -> Self {
+        let transport = Rc::clone(&upstream.transport);
+        let task = tokio::task::spawn_local(async move {
+            // How it ends concerns nobody: the answer is there.
+            let _ = poll_fn(|context| sending.poll(&mut *transport.borrow_mut(), context)).await;
+        });
+        Self(Some(task.abort_handle()))
+    }
+
+    /// The answer is whole; an application may have said all and still listen.
+    pub(super) fn go_on(mut self) {
+        self.0 = None;
     }
 }
 
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(context)
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            handle.abort();
+        }
     }
 }

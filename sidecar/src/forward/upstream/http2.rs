@@ -140,7 +140,8 @@ pub(super) async fn send(
     mut request: Request<Outbound>,
 ) -> Result<(Response<Received>, Lease), Failure> {
     if let Err(reason) = address(&mut request, stream.0.scheme.clone()) {
-        return Err(Failure { reason, unsent: None, repeatable: Repeatable::Never });
+        let denial = Denial::new(Code::ApplicationFailed, reason);
+        return Err(Failure { denial, unsent: None, repeatable: Repeatable::Never });
     }
     let mut sender = match stream.0.sender.clone().ready().await {
         Ok(sender) => sender,
@@ -167,7 +168,7 @@ pub(in crate::forward) async fn tunnel(
     stream: &Stream,
     mut request: Request<Outbound>,
 ) -> Result<(Response<RecvStream>, SendStream<Bytes>), Denial> {
-    let failed = |error: h2::Error| failure(stream, &error, None).into_denial();
+    let failed = |error: h2::Error| failure(stream, &error, None).denial;
     if !stream.0.sender.is_extended_connect_protocol_enabled() {
         return Err(Denial::new(
             Code::UpgradeRefused,
@@ -188,7 +189,10 @@ fn failure(stream: &Stream, error: &h2::Error, unsent: Option<Request<Outbound>>
         stream.0.retire();
     }
     Failure {
-        reason: format!("the application broke off before its answer ({error})"),
+        denial: Denial::new(
+            Code::ApplicationFailed,
+            format!("the application broke off before its answer ({error})"),
+        ),
         unsent,
         // The engine ends a stream with the peer's GOAWAY only if its number is above the last that the peer will
         // look at.

@@ -1,4 +1,4 @@
-//! The framing of a chunked body (RFC 9112 section 7.1), followed byte by byte: nothing is decoded here.
+//! The framing of a chunked body (RFC 9112 section 7.1), followed byte by byte, or taken off.
 //!
 //! Extensions are looked at for control characters and length only, since nobody passes them on.
 
@@ -64,6 +64,17 @@ pub(super) struct Followed {
     pub(super) fault: Option<Denial>,
 }
 
+/// What bytes of a chunked body begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TakenOff {
+    /// So many bytes are framing.
+    pub(super) framing: usize,
+    /// So many after them are the body's own.
+    pub(super) data: usize,
+    /// Whether the framing was the last of the body.
+    pub(super) is_whole: bool,
+}
+
 impl Chunked {
     pub(super) fn new(bounds: &Bounds) -> Self {
         Self {
@@ -99,6 +110,37 @@ impl Chunked {
             }
         }
         Followed { bytes: at, is_whole: false, fault: None }
+    }
+
+    /// Takes off the framing that `bytes` begin with; bytes of trailers are added to `trailers`.
+    pub(super) fn take_off(&mut self, bytes: &[u8], trailers: &mut Vec<u8>) -> Result<TakenOff, Denial> {
+        for (at, byte) in bytes.iter().enumerate() {
+            if let Place::Data { left } = &mut self.place {
+                let there = bytes.len() - at;
+                let data = usize::try_from(*left).map_or(there, |left| left.min(there));
+                *left -= data as u64;
+                if *left == 0 {
+                    self.place = Place::DataCr;
+                }
+                return Ok(TakenOff { framing: at, data, is_whole: false });
+            }
+            let is_trailer = self.is_in_trailers();
+            self.place = self.step(*byte)?;
+            if is_trailer {
+                trailers.push(*byte);
+            }
+            if self.place == Place::End {
+                return Ok(TakenOff { framing: at + 1, data: 0, is_whole: true });
+            }
+        }
+        Ok(TakenOff { framing: bytes.len(), data: 0, is_whole: false })
+    }
+
+    const fn is_in_trailers(&self) -> bool {
+        matches!(
+            self.place,
+            Place::TrailerStart | Place::TrailerName | Place::TrailerValue | Place::TrailerLf | Place::EndLf
+        )
     }
 
     fn step(&mut self, byte: u8) -> Result<Place, Denial> {

@@ -64,7 +64,7 @@ fn malformed(what: &'static str) -> Denial {
 }
 
 /// Lines without their CRLF.
-struct Lines<'a>(&'a [u8]);
+pub(super) struct Lines<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
     type Item = &'a [u8];
@@ -158,7 +158,7 @@ fn after_authority(target: &[u8]) -> Result<&[u8], Denial> {
     Host::parse(text).map(|_| path)
 }
 
-fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
+pub(super) fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
     if let Some(b' ' | b'\t') = line.first() {
         return Err(malformed("a header is folded over several lines"));
     }
@@ -239,7 +239,7 @@ impl Fields {
 
 /// Whether it is that name. In disguise it is refused: a server that takes `_` for `-`, as CGI's names make it,
 /// would believe it.
-fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
+pub(super) fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
     let same = |(given, expected): (&u8, &u8)| {
         given.eq_ignore_ascii_case(expected) || (*given == b'_' && *expected == b'-')
     };
@@ -252,7 +252,7 @@ fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
     Ok(false)
 }
 
-fn length(value: &[u8]) -> Result<u64, Denial> {
+pub(super) fn length(value: &[u8]) -> Result<u64, Denial> {
     let wrong = || Denial::new(Code::InvalidFraming, "Content-Length is no number of bytes");
     let mut length: u64 = 0;
     for digit in value {

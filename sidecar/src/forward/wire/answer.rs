@@ -1,0 +1,223 @@
+//! The head of an application's answer, as its bytes are (RFC 9112 sections 4 to 6): refused unless every reader reads
+//! it alike.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::CONNECTION;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
+use memchr::memchr;
+
+use super::head::{Lines, field_line, is_spelt, is_value, length};
+use crate::authorize::{Code, Denial};
+
+/// Room for an answer's head.
+const HEAD_BYTES: usize = 256 << 10;
+/// Headers of an answer.
+const HEADERS: usize = 256;
+/// Interim answers before the one that counts.
+const INTERIM: usize = 16;
+
+/// What an answer's head says.
+#[derive(Debug)]
+pub(in crate::forward) struct Head {
+    pub(in crate::forward) response: Response<()>,
+    pub(in crate::forward) body: Body,
+    /// Whether the connection may be used again.
+    pub(in crate::forward) keeps: bool,
+}
+
+/// Where an answer's body ends (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::forward) enum Body {
+    /// There is none.
+    None,
+    /// After so many bytes.
+    Length(u64),
+    Chunked,
+    /// Where the connection ends.
+    UntilClose,
+}
+
+/// For the end of a head of which a part is there.
+#[derive(Debug, Default)]
+struct Search {
+    /// Where the line begins that is not whole yet.
+    line: usize,
+    /// Up to where an LF was looked for.
+    seen: usize,
+}
+
+impl Search {
+    /// Looks for the head's end in `bytes`, which begin where the head does: its length, once it is whole.
+    ///
+    /// # Errors
+    /// [`Code::ApplicationFailed`] for what isn't HTTP, [`Code::ApplicationMalformed`] for a line that ends without a
+    /// CR and for a head without end.
+    fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, Denial> {
+        let begins_right = bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected);
+        if !begins_right {
+            return Err(no_http());
+        }
+        while let Some(at) = bytes.get(self.seen..).and_then(|unseen| memchr(b'\n', unseen)) {
+            let end = self.seen + at;
+            let line = bytes.get(self.line..end).unwrap_or_default();
+            let Some((b'\r', content)) = line.split_last() else {
+                return Err(malformed("an LF stands without a CR before it"));
+            };
+            (self.line, self.seen) = (end + 1, end + 1);
+            if content.is_empty() {
+                return if end < HEAD_BYTES { Ok(Some(end + 1)) } else { Err(too_large()) };
+            }
+        }
+        self.seen = bytes.len();
+        if bytes.len() > HEAD_BYTES { Err(too_large()) } else { Ok(None) }
+    }
+}
+
+/// Reads up to the head that counts.
+#[derive(Debug)]
+pub(in crate::forward) struct Heads {
+    method: Method,
+    search: Search,
+    /// Interim answers that came before.
+    interim: usize,
+}
+
+impl Heads {
+    /// Of the answer to a request with this method.
+    pub(in crate::forward) fn new(method: Method) -> Self {
+        Self { method, search: Search::default(), interim: 0 }
+    }
+
+    /// Takes the head off `bytes`, once it is whole. Interim answers are passed over: the sidecar has asked for none,
+    /// and they are of use on one hop only.
+    ///
+    /// # Errors
+    /// [`Code::ApplicationFailed`] or [`Code::ApplicationMalformed`].
+    pub(in crate::forward) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Denial> {
+        while !bytes.is_empty() {
+            let Some(length) = self.search.find(bytes)? else { return Ok(None) };
+            // A copy, so that headers that are kept keep no more than themselves.
+            let head = Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default());
+            bytes.advance(length);
+            let head = parse(&head, &self.method)?;
+            let status = head.response.status();
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(Some(head));
+            }
+            (self.search, self.interim) = (Search::default(), self.interim + 1);
+            if self.interim > INTERIM {
+                let reason = "the application sends interim answers without end";
+                return Err(Denial::new(Code::ApplicationFailed, reason));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Reads a whole head, its empty line included, of an answer to a request with this method.
+///
+/// # Errors
+/// [`Code::ApplicationFailed`] if its first line is not HTTP/1's, [`Code::ApplicationMalformed`] for what follows.
+fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
+    let mut lines = Lines(head);
+    let (is_http11, status, reason) = status_line(lines.next().unwrap_or_default())?;
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+        response.extensions_mut().insert(reason);
+    }
+    let (mut given, mut is_chunked, mut closes, mut keeps) = (None, false, false, false);
+    let headers = response.headers_mut();
+    for (count, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
+        if count == HEADERS {
+            return Err(malformed("it holds too many headers"));
+        }
+        let (name, value) = field_line(line).map_err(of_answer)?;
+        match name.len() {
+            10 if name.eq_ignore_ascii_case(CONNECTION.as_str().as_bytes()) => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    closes |= option.eq_ignore_ascii_case(b"close");
+                    keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            14 if is_spelt(name, b"content-length").map_err(of_answer)? => {
+                if given.is_some() {
+                    return Err(malformed("Content-Length is given more than once"));
+                }
+                given = Some(length(value).map_err(of_answer)?);
+            }
+            17 if is_spelt(name, b"transfer-encoding").map_err(of_answer)? => {
+                if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(malformed("Transfer-Encoding is not exactly \"chunked\", once"));
+                }
+                is_chunked = true;
+            }
+            _ => {}
+        }
+        let name = HeaderName::from_bytes(name).map_err(|_| malformed("a header's name is no token"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value))
+            .map_err(|_| malformed("a header's value holds a control character"))?;
+        headers.append(name, value);
+    }
+    if is_chunked && given.is_some() {
+        return Err(malformed("Content-Length and Transfer-Encoding are both given"));
+    }
+    if is_chunked && !is_http11 {
+        return Err(malformed("Transfer-Encoding belongs to HTTP/1.1 alone"));
+    }
+    let has_none = *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = match given {
+        _ if has_none => Body::None,
+        _ if is_chunked => Body::Chunked,
+        Some(0) => Body::None,
+        Some(length) => Body::Length(length),
+        None => Body::UntilClose,
+    };
+    let keeps = !closes && (is_http11 || keeps) && body != Body::UntilClose;
+    Ok(Head { response, body, keeps })
+}
+
+/// Whether it is HTTP/1.1, the status, and what is said of it in words of the application's own.
+fn status_line(line: &[u8]) -> Result<(bool, StatusCode, Option<&[u8]>), Denial> {
+    let (version, rest) = line.split_at_checked(b"HTTP/1.1 ".len()).ok_or_else(no_http)?;
+    let is_http11 = match version {
+        b"HTTP/1.1 " => true,
+        b"HTTP/1.0 " => false,
+        _ => return Err(no_http()),
+    };
+    let (code, reason) = rest.split_at_checked(3).ok_or_else(no_http)?;
+    let status = StatusCode::from_bytes(code).map_err(|_| no_http())?;
+    let reason = match reason {
+        [] => &[][..],
+        [b' ', reason @ ..] => reason,
+        _ => return Err(no_http()),
+    };
+    if !reason.iter().copied().all(is_value) {
+        return Err(no_http());
+    }
+    let usual = status.canonical_reason().unwrap_or_default().as_bytes();
+    Ok((is_http11, status, (reason != usual && !reason.is_empty()).then_some(reason)))
+}
+
+fn no_http() -> Denial {
+    Denial::new(Code::ApplicationFailed, "the application answered something that is neither HTTP/1.1 nor HTTP/1.0")
+}
+
+fn too_large() -> Denial {
+    malformed("it is too large")
+}
+
+fn malformed(what: &str) -> Denial {
+    Denial::new(Code::ApplicationMalformed, format!("the head of the application's answer is refused: {what}"))
+}
+
+fn of_answer(denial: Denial) -> Denial {
+    malformed(&denial.reason)
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,89 @@
+//! What follows the head of an application's answer (RFC 9112 section 6.3).
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use hyper::body::{Frame, SizeHint};
+
+use super::answer::Body;
+use super::decoder::Decoder;
+use crate::authorize::Denial;
+
+/// Trailers of an answer.
+const TRAILERS: usize = 64;
+
+/// Takes a body out of the bytes of a connection, and knows where it ends.
+#[derive(Debug)]
+pub(in crate::forward) struct Rest(Framing);
+
+#[derive(Debug)]
+enum Framing {
+    Over,
+    Length(u64),
+    Chunked(Decoder),
+    UntilClose,
+}
+
+impl Rest {
+    pub(in crate::forward) fn new(body: Body) -> Self {
+        Self(match body {
+            Body::None | Body::Length(0) => Framing::Over,
+            Body::Length(length) => Framing::Length(length),
+            Body::Chunked => Framing::Chunked(Decoder::new(TRAILERS)),
+            Body::UntilClose => Framing::UntilClose,
+        })
+    }
+
+    /// Takes what is there of the body, or its trailers. Of what follows it nothing is taken.
+    ///
+    /// # Errors
+    /// If its chunks are none.
+    pub(in crate::forward) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Denial> {
+        while !bytes.is_empty() {
+            match &mut self.0 {
+                Framing::Over => return Ok(None),
+                Framing::UntilClose => return Ok(Some(Frame::data(bytes.split().freeze()))),
+                Framing::Length(left) => {
+                    let count = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                    *left -= count as u64;
+                    if *left == 0 {
+                        self.0 = Framing::Over;
+                    }
+                    return Ok(Some(Frame::data(bytes.split_to(count).freeze())));
+                }
+                Framing::Chunked(decoder) => {
+                    let decoded = decoder.decode(bytes)?;
+                    bytes.advance(decoded.framing);
+                    if let Some(trailers) = decoded.end {
+                        self.0 = Framing::Over;
+                        return Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)));
+                    }
+                    if decoded.data > 0 {
+                        return Ok(Some(Frame::data(bytes.split_to(decoded.data).freeze())));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The connection has ended. False if the body had not.
+    pub(in crate::forward) fn close(&mut self) -> bool {
+        if matches!(self.0, Framing::UntilClose) {
+            self.0 = Framing::Over;
+        }
+        self.is_over()
+    }
+
+    /// Whether nothing more is to come.
+    pub(in crate::forward) const fn is_over(&self) -> bool {
+        matches!(self.0, Framing::Over)
+    }
+
+    /// How much is to come, as far as that is known.
+    pub(in crate::forward) fn size_hint(&self) -> SizeHint {
+        match self.0 {
+            Framing::Over => SizeHint::with_exact(0),
+            Framing::Length(left) => SizeHint::with_exact(left),
+            Framing::Chunked(_) | Framing::UntilClose => SizeHint::default(),
+        }
+    }
+}

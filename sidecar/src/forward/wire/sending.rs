@@ -1,0 +1,216 @@
+//! A request on its way to an application that speaks HTTP/1.1: its head written anew, its body framed anew.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, MAX_FORWARDS, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use hyper::body::Body;
+use tokio::io::AsyncWrite;
+
+/// What is being sent.
+pub(in crate::forward) struct Sending<B> {
+    /// A head, a chunk's size, or a body's end: what comes before the data.
+    before: Vec<u8>,
+    data: Bytes,
+    /// What comes after it.
+    after: &'static [u8],
+    body: B,
+    framing: Framing,
+}
+
+enum Framing {
+    /// Nothing more is to come of the body.
+    Over,
+    /// So many bytes are.
+    Length(u64),
+    /// Chunks, and of trailers these, which were announced.
+    Chunked(Vec<HeaderName>),
+}
+
+/// Why a request could not be sent to its end.
+#[derive(Debug)]
+pub(in crate::forward) enum Fault {
+    /// Its caller broke off.
+    Caller(String),
+    /// The application takes no more.
+    Application(io::Error),
+}
+
+/// Of a head: enough for most.
+const HEAD: usize = 1 << 10;
+
+impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
+    /// The framing is the body's own, whatever the headers say: its length, or chunks where it has none.
+    pub(in crate::forward) fn new(request: Request<B>) -> Self {
+        let (parts, body) = request.into_parts();
+        let headers = &parts.headers;
+        let framing = if body.is_end_stream() {
+            Framing::Over
+        } else if let Some(length) = body.size_hint().exact() {
+            Framing::Length(length)
+        } else {
+            Framing::Chunked(announced(headers))
+        };
+        let mut head = Vec::with_capacity(HEAD);
+        head.extend_from_slice(parts.method.as_str().as_bytes());
+        head.push(b' ');
+        head.extend_from_slice(parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
+        head.extend_from_slice(b" HTTP/1.1\r\n");
+        for (name, value) in headers {
+            match (name, &framing) {
+                (&CONTENT_LENGTH, Framing::Chunked(_)) | (&TRANSFER_ENCODING, _) => continue,
+                (&CONTENT_LENGTH, Framing::Length(length)) => {
+                    // Writing to memory cannot fail.
+                    let _ = write!(head, "content-length: {length}\r\n");
+                }
+                (&CONTENT_LENGTH, Framing::Over) => head.extend_from_slice(b"content-length: 0\r\n"),
+                _ => line(&mut head, name, value),
+            }
+        }
+        match framing {
+            Framing::Chunked(_) => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::Length(length) if !headers.contains_key(CONTENT_LENGTH) => {
+                let _ = write!(head, "content-length: {length}\r\n");
+            }
+            Framing::Length(_) | Framing::Over => {}
+        }
+        head.extend_from_slice(b"\r\n");
+        Self { before: head, data: Bytes::new(), after: &[], body, framing }
+    }
+
+    /// Sends as much as the application takes, all of it in the end.
+    pub(in crate::forward) fn poll<W: AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut W,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Fault>> {
+        loop {
+            // The head leaves together with what of the body is there.
+            if self.data.is_empty() && self.after.is_empty() {
+                let _ = self.poll_next(context)?;
+            }
+            if self.is_written() {
+                return match self.framing {
+                    Framing::Over => {
+                        let flushed = ready!(Pin::new(connection).poll_flush(context));
+                        Poll::Ready(flushed.map_err(Fault::Application))
+                    }
+                    // What was written must not wait for what is not there yet.
+                    _ => match Pin::new(connection).poll_flush(context) {
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::Application(error))),
+                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                    },
+                };
+            }
+            let connection = Pin::new(&mut *connection);
+            let written = if self.data.is_empty() && self.after.is_empty() {
+                ready!(connection.poll_write(context, &self.before))
+            } else {
+                let slices = [IoSlice::new(&self.before), IoSlice::new(&self.data), IoSlice::new(self.after)];
+                ready!(connection.poll_write_vectored(context, &slices))
+            };
+            match written.map_err(Fault::Application)? {
+                0 => return Poll::Ready(Err(Fault::Application(io::ErrorKind::WriteZero.into()))),
+                count => self.advance(count),
+            }
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        self.before.is_empty() && self.data.is_empty() && self.after.is_empty()
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        let taken = count.min(self.before.len());
+        if taken == self.before.len() {
+            self.before.clear();
+        } else {
+            self.before.drain(..taken);
+        }
+        count -= taken;
+        let taken = count.min(self.data.len());
+        bytes::Buf::advance(&mut self.data, taken);
+        count -= taken;
+        self.after = self.after.get(count..).unwrap_or_default();
+    }
+
+    /// Takes what comes next of the body; ready too where nothing does any more.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        loop {
+            if matches!(self.framing, Framing::Over) {
+                return Poll::Ready(Ok(()));
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Err(Fault::Caller(error.to_string()))),
+                None => return Poll::Ready(self.end(None)),
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Poll::Ready(self.add(data)),
+                Err(frame) => return Poll::Ready(self.end(frame.into_trailers().ok())),
+            }
+        }
+    }
+
+    fn add(&mut self, data: Bytes) -> Result<(), Fault> {
+        match &mut self.framing {
+            Framing::Over => return Ok(()),
+            Framing::Length(left) => match left.checked_sub(data.len() as u64) {
+                Some(rest) => {
+                    *left = rest;
+                    if rest == 0 {
+                        self.framing = Framing::Over;
+                    }
+                }
+                None => return Err(Fault::Caller("the body is longer than it was said to be".to_owned())),
+            },
+            Framing::Chunked(_) => {
+                let _ = write!(self.before, "{:X}\r\n", data.len());
+                self.after = b"\r\n";
+            }
+        }
+        self.data = data;
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.framing, Framing::Over) {
+            Framing::Over => {}
+            Framing::Length(left) => {
+                if left > 0 {
+                    return Err(Fault::Caller("the body is shorter than it was said to be".to_owned()));
+                }
+            }
+            Framing::Chunked(announced) => {
+                self.before.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers.iter().flatten().filter(|(name, _)| announced.contains(name)) {
+                    line(&mut self.before, name, value);
+                }
+                self.before.extend_from_slice(b"\r\n");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    head.extend_from_slice(name.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(b"\r\n");
+}
+
+/// The trailers that `Trailer` names: others come unexpected, and are dropped (RFC 9110 section 6.5.1).
+fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        // They steer how a message is passed on, and come too late for it. Others were taken out for every version.
+        .filter(|name| ![CACHE_CONTROL, MAX_FORWARDS, SET_COOKIE].contains(name))
+        .collect()
+}
