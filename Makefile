@@ -22,7 +22,7 @@ demo: load ## a real Kubernetes, Postern on it, and the attempts to walk around 
 	$(IN) cargo run --locked --offline --quiet -p postern-tests --bin demo
 
 .PHONY: test
-test: lint check-generated licences unit check-tracing check-chart check-admission databases e2e ## everything: what CI runs
+test: lint check-generated licences unit check-tracing check-chart check-admission databases servers e2e ## everything: what CI runs
 
 .PHONY: prerequisites
 prerequisites: ## install or name what this machine lacks
@@ -108,6 +108,10 @@ e2e: load ## the tests on real pods, and who may do what once the chart is insta
 .PHONY: databases
 databases: binaries ## a real MariaDB and a real PostgreSQL behind the lock, called by their own clients
 	tests/databases/run.sh
+
+.PHONY: servers
+servers: binaries ## nginx, lighttpd and BusyBox behind the lock: their answers are the same as without it
+	tests/servers/run.sh
 
 .PHONY: binaries
 binaries: prerequisites
