@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::authorize::{Code, Denial};
 use crate::connection::{self, Connection, Inbound, Registered};
 use crate::credentials::{self, Checker};
-use crate::forward::Pool;
+use crate::forward::{Pool, Timers};
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::log::{self, Asked, Party};
@@ -73,6 +73,7 @@ pub(crate) struct Worker {
     sampling_ppm: Cell<Option<u32>>,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) pool: Pool,
+    pub(crate) timers: Rc<Timers>,
     pub(crate) checker: Checker,
     load: Arc<AtomicUsize>,
     generation: RefCell<Option<Arc<Generation>>>,
@@ -153,6 +154,7 @@ impl Worker {
     fn new(settings: Settings, metrics: Arc<WorkerMetrics>, load: Arc<AtomicUsize>) -> Self {
         Self {
             pool: Pool::new(settings.limits.upstream_idle),
+            timers: Rc::default(),
             checker: Checker::new(Arc::clone(&settings.passwords)),
             limits: RefCell::new(Rc::new(settings.limits.clone())),
             access_log: Cell::new(settings.access_log),

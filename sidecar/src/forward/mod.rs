@@ -28,4 +28,4 @@ pub mod wire;
 pub(crate) use self::pool::Pool;
 pub(crate) use self::server::serve as http;
 pub(crate) use self::stream::pass as bytes;
-pub(crate) use self::upstream::dial;
+pub(crate) use self::upstream::{Timers, dial};

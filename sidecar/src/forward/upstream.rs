@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 pub(super) use self::answer::{BodyError, Received};
 pub(super) use self::patience::Patience;
+pub(crate) use self::patience::Timers;
 use self::transport::Transport;
 use super::body::Outbound;
 use super::exchange::Session;

@@ -1,12 +1,14 @@
 //! How long an answer is waited for.
 
-use std::cell::Cell;
-use std::pin::pin;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::time::sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connection::Connection;
 use crate::worker::Worker;
@@ -17,7 +19,16 @@ pub(in crate::forward) struct Patience {
     limit: Duration,
     /// Bytes of the request's body that have gone; none without a body.
     sent: Option<Rc<Cell<u64>>>,
+    timers: Rc<Timers>,
 }
+
+/// Timers of a worker that wait for nothing any more. Setting one costs more than all else that a short wait does, so
+/// each is left to run: whoever takes it next looks at the clock when it rings.
+#[derive(Default)]
+pub(crate) struct Timers(RefCell<Vec<Pin<Box<Sleep>>>>);
+
+/// Timers that are kept.
+const SPARE: usize = 64;
 
 impl Patience {
     /// For a request with these headers. A deadline is noted on the connection too, which would else be closed
@@ -32,7 +43,7 @@ impl Patience {
             let until = worker.now().saturating_add(limit.as_secs());
             connection.patient_until.set(connection.patient_until.get().max(until));
         }
-        Self { limit, sent: None }
+        Self { limit, sent: None, timers: Rc::clone(&worker.timers) }
     }
 
     /// As long as the body moves there is no hurry.
@@ -44,18 +55,72 @@ impl Patience {
     pub(in crate::forward) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let mut answer = pin!(answer);
         let count = || self.sent.as_ref().map_or(0, |sent| sent.get());
-        let mut before = count();
-        loop {
-            tokio::select! {
-                biased;
-                answer = answer.as_mut() => return Some(answer),
-                () = sleep(self.limit) => {
-                    if count() == before {
-                        return None;
-                    }
-                    before = count();
-                }
+        let (mut before, mut alarm) = (count(), None);
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
             }
+            let alarm = alarm.get_or_insert_with(|| self.timers.alarm(Instant::now() + self.limit));
+            loop {
+                ready!(alarm.poll(context));
+                let now = count();
+                if now == before {
+                    return Poll::Ready(None);
+                }
+                before = now;
+                alarm.set(Instant::now() + self.limit);
+            }
+        })
+        .await
+    }
+}
+
+/// A timer in use.
+struct Alarm<'a> {
+    timers: &'a Timers,
+    sleep: Option<Pin<Box<Sleep>>>,
+    until: Instant,
+}
+
+impl Timers {
+    fn alarm(&self, until: Instant) -> Alarm<'_> {
+        let sleep = self.0.borrow_mut().pop().unwrap_or_else(|| Box::pin(sleep_until(until)));
+        let mut alarm = Alarm { timers: self, sleep: Some(sleep), until };
+        alarm.set(until);
+        alarm
+    }
+}
+
+impl Alarm<'_> {
+    /// Only an earlier time is told to the timer at once.
+    fn set(&mut self, until: Instant) {
+        self.until = until;
+        if let Some(sleep) = &mut self.sleep
+            && sleep.deadline() > until
+        {
+            sleep.as_mut().reset(until);
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(sleep) = &mut self.sleep else { return Poll::Ready(()) };
+        loop {
+            ready!(sleep.as_mut().poll(context));
+            if Instant::now() >= self.until {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(self.until);
+        }
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        let mut spare = self.timers.0.borrow_mut();
+        if let Some(sleep) = self.sleep.take()
+            && spare.len() < SPARE
+        {
+            spare.push(sleep);
         }
     }
 }
@@ -85,6 +150,7 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -113,9 +179,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_timer_serves_the_next_wait_with_its_own_limit() {
+        let timers = Rc::<Timers>::default();
+        for (limit, other) in [(200, 50), (50, 200), (200, 50)] {
+            let patience = |limit| Patience {
+                limit: Duration::from_millis(limit),
+                sent: None,
+                timers: Rc::clone(&timers),
+            };
+            assert_eq!(patience(other).wait(sleep(Duration::from_millis(5))).await, Some(()));
+            assert_eq!(timers.0.borrow().len(), 1, "it is kept");
+            let begun = Instant::now();
+            assert_eq!(patience(limit).wait(std::future::pending::<()>()).await, None);
+            let waited = begun.elapsed();
+            assert!(waited >= Duration::from_millis(limit), "{limit}: {waited:?}");
+        }
+        assert_eq!(timers.0.borrow().len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_request_that_moves_is_waited_for() {
         let sent = Rc::new(Cell::new(0));
-        let patience = Patience { limit: Duration::from_millis(200), sent: Some(Rc::clone(&sent)) };
+        let patience = Patience {
+            limit: Duration::from_millis(200),
+            sent: Some(Rc::clone(&sent)),
+            timers: Rc::default(),
+        };
         let moving = async {
             for _ in 0..10 {
                 sleep(Duration::from_millis(50)).await;
