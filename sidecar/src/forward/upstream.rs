@@ -164,12 +164,7 @@ fn find(place: &Place) -> Option<Way> {
     place.stream().map(Way::Many).or_else(|| place.take().map(Way::One))
 }
 
-async fn connect(
-    worker: &Rc<Worker>,
-    permit: &Permit<'_>,
-    key: &Key,
-    place: &Place,
-) -> Result<Way, Denial> {
+async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key, place: &Place) -> Result<Way, Denial> {
     let limits = &worker.limits();
     let stream = dial(permit, key.address, limits).await?;
     let transport = match key.protocol {

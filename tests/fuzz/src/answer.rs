@@ -26,7 +26,8 @@ pub fn check(data: &[u8]) {
         }
     }
     let Ok(ours) = ours else { return };
-    let (head, body, trailers) = oracle(&method, bytes).unwrap_or_else(|error| panic!("hyper refuses it: {error}"));
+    let (head, body, trailers) =
+        oracle(&method, bytes).unwrap_or_else(|error| panic!("hyper refuses it: {error}"));
     assert_eq!((ours.head.status(), ours.head.headers()), (head.status(), head.headers()));
     assert_eq!(ours.body, body);
     assert_eq!(ours.trailers.unwrap_or_default(), trailers);
@@ -48,9 +49,11 @@ fn oracle(method: &Method, bytes: &[u8]) -> Result<(Response<()>, Bytes, HeaderM
             let _ = far.read(&mut [0; 1024]).await;
             let _ = far.write_all(&bytes).await;
         });
-        let request = Request::builder().method(method).uri("/").header("host", "a").body(Empty::<Bytes>::new());
+        let request =
+            Request::builder().method(method).uri("/").header("host", "a").body(Empty::<Bytes>::new());
         let exchange = async {
-            let response = sender.send_request(request.unwrap()).await.map_err(|error| format!("{error:?}"))?;
+            let response =
+                sender.send_request(request.unwrap()).await.map_err(|error| format!("{error:?}"))?;
             let (parts, body) = response.into_parts();
             let collected = if parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
                 None

@@ -60,7 +60,9 @@ fn request(data: &[u8]) -> Option<Request<Parts>> {
     let (head, body) = (&text[..end], &text[end + 2..]);
     let mut words = head.splitn(3, |byte| *byte == b' ');
     let method = Method::from_bytes(words.next()?).ok().filter(|method| *method != Method::CONNECT)?;
-    let uri = Uri::try_from(words.next()?).ok().filter(|uri| uri.path().starts_with('/') && uri.host().is_none())?;
+    let uri = Uri::try_from(words.next()?)
+        .ok()
+        .filter(|uri| uri.path().starts_with('/') && uri.host().is_none())?;
     let body = Bytes::copy_from_slice(if choice % 3 == 0 { b"" } else { body });
     let is_told = choice % 3 != 2;
     let mut headers = HeaderMap::new();
@@ -70,7 +72,10 @@ fn request(data: &[u8]) -> Option<Request<Parts>> {
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
         // What the sidecar takes out before, or decides by itself.
-        if ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name) && name.as_str() != "connection" && name.as_str() != "expect" {
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name)
+            && name.as_str() != "connection"
+            && name.as_str() != "expect"
+        {
             headers.append(name, value);
         }
     }

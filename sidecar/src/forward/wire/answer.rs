@@ -203,7 +203,10 @@ fn status_line(line: &[u8]) -> Result<(bool, StatusCode, Option<&[u8]>), Denial>
 }
 
 fn no_http() -> Denial {
-    Denial::new(Code::ApplicationFailed, "the application answered something that is neither HTTP/1.1 nor HTTP/1.0")
+    Denial::new(
+        Code::ApplicationFailed,
+        "the application answered something that is neither HTTP/1.1 nor HTTP/1.0",
+    )
 }
 
 fn too_large() -> Denial {
@@ -211,7 +214,10 @@ fn too_large() -> Denial {
 }
 
 fn malformed(what: &str) -> Denial {
-    Denial::new(Code::ApplicationMalformed, format!("the head of the application's answer is refused: {what}"))
+    Denial::new(
+        Code::ApplicationMalformed,
+        format!("the head of the application's answer is refused: {what}"),
+    )
 }
 
 fn of_answer(denial: Denial) -> Denial {

@@ -35,7 +35,12 @@ fn a_body_ends_where_the_head_says() {
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n", Body::None, true),
         ("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", Body::None, true),
         ("GET", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", Body::None, true),
-        ("GET", "HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n\r\n", Body::Length(2), false),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n\r\n",
+            Body::Length(2),
+            false,
+        ),
         (
             "GET",
             "HTTP/1.1 200 OK\r\nconnection: close\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n",
@@ -43,7 +48,12 @@ fn a_body_ends_where_the_head_says() {
             false,
         ),
         ("GET", "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n", Body::Length(2), false),
-        ("GET", "HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length: 2\r\n\r\n", Body::Length(2), true),
+        (
+            "GET",
+            "HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length: 2\r\n\r\n",
+            Body::Length(2),
+            true,
+        ),
         ("GET", "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", Body::UntilClose, false),
         (
             "GET",
@@ -76,8 +86,14 @@ fn what_two_readers_could_read_in_two_ways_is_refused() {
     let large = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(HEAD_BYTES));
     let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(INTERIM + 1);
     for (head, code) in [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n", Code::ApplicationMalformed),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n", Code::ApplicationMalformed),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
+            Code::ApplicationMalformed,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n",
+            Code::ApplicationMalformed,
+        ),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\n", Code::ApplicationMalformed),
@@ -85,7 +101,10 @@ fn what_two_readers_could_read_in_two_ways_is_refused() {
         ("HTTP/1.1 200 OK\r\ncontent_length: 2\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n", Code::ApplicationMalformed),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: x\r\n\r\n", Code::ApplicationMalformed),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: x\r\n\r\n",
+            Code::ApplicationMalformed,
+        ),
         ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\r\nx: 1\r\n 2\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\r\nx : 1\r\n\r\n", Code::ApplicationMalformed),
@@ -94,7 +113,10 @@ fn what_two_readers_could_read_in_two_ways_is_refused() {
         ("HTTP/1.1 200 OK\r\nx: a\rb\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\r\nx: a\ny: b\r\n\r\n", Code::ApplicationMalformed),
         ("HTTP/1.1 200 OK\nx: a\n\n", Code::ApplicationMalformed),
-        ("HTTP/1.1 204 No Content\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n", Code::ApplicationMalformed),
+        (
+            "HTTP/1.1 204 No Content\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
+            Code::ApplicationMalformed,
+        ),
         (&many, Code::ApplicationMalformed),
         (&large, Code::ApplicationMalformed),
         ("HTTP/2.0 200 OK\r\n\r\n", Code::ApplicationFailed),

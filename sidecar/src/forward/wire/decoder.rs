@@ -82,7 +82,10 @@ mod tests {
             let (body, end, left) = read(bytes, piece).unwrap();
             assert_eq!(body, b"01234567890123456789\n", "in pieces of {piece}");
             let end = end.unwrap();
-            assert_eq!((end.len(), &end["x-sum"], &end["y"]), (2, &"7".parse().unwrap(), &"".parse().unwrap()));
+            assert_eq!(
+                (end.len(), &end["x-sum"], &end["y"]),
+                (2, &"7".parse().unwrap(), &"".parse().unwrap())
+            );
             assert_eq!(left, 5);
             assert_eq!(read(&bytes[..bytes.len() - 6], piece).unwrap().1, None, "not whole yet");
         }

@@ -256,7 +256,11 @@ async fn malformed_answers_have_a_code_of_their_own() {
         for count in 1..=2 {
             caller.send("GET /p HTTP/1.1\r\nhost: a\r\n\r\n").await;
             let seen = caller.answer().await;
-            assert_eq!((seen.status, seen.code().as_str()), (502, "ApplicationMalformed"), "{lines:?}: {seen:?}");
+            assert_eq!(
+                (seen.status, seen.code().as_str()),
+                (502, "ApplicationMalformed"),
+                "{lines:?}: {seen:?}"
+            );
             house.counts("ApplicationMalformed", count).await;
         }
         assert_eq!(house.application.got().len(), 2, "{lines:?}: each on a connection of its own");
