@@ -292,9 +292,10 @@ impl Code {
             | Self::UpgradeRefused => {
                 InAudit::Refused("what has no one meaning, or is not served, cannot be passed on safely")
             }
-            Self::ApplicationUnreachable | Self::ApplicationFailed | Self::ApplicationTimeout => {
-                InAudit::Refused("it is the application's doing")
-            }
+            Self::ApplicationUnreachable
+            | Self::ApplicationFailed
+            | Self::ApplicationMalformed
+            | Self::ApplicationTimeout => InAudit::Refused("it is the application's doing"),
         }
     }
 
