@@ -32,6 +32,7 @@ mod job_completes;
 mod label_changes;
 mod leader_failover;
 mod leaf_rotation_under_load;
+mod lifecycle_hooks;
 mod listener_mode;
 mod lock_combinations;
 mod operator_down;
