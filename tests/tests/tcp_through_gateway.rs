@@ -24,7 +24,8 @@ fn and_no_other_way() {
         lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
         let target = echo.target(&test.cluster).await;
         let scene = Scene { echo, target };
-        let forwards = [Forward::Stream { route: (test.namespace.clone(), NAME.to_owned()) }];
+        let forwards =
+            [Forward::Stream { port: gateway::TCP, route: (test.namespace.clone(), NAME.to_owned()) }];
         let gateway = gateway::start(test, install::EDGE, &forwards).await;
         let made = gateway.answered(test, gateway.bytes("hello\n")).await;
         let Outcome::Bytes { text } = &made.outcome else { panic!("{:?}", made.outcome) };

@@ -120,7 +120,7 @@ fn kept(protocol: Protocol, mount: &str) -> String {
         Protocol::H2C => (
             "grpc",
             "The backend speaks HTTP/2, and so does NGINX to it, with trailers (`grpc_pass`). For clients that speak \
-             it too,\ngRPC's among them, say `http2` in the server's `listen`.",
+             it too,\ngRPC's among them, say `http2` in the server's `listen`. WebSocket does not pass that way.",
         ),
         Protocol::HTTP | Protocol::HTTPS => {
             ("proxy", "WebSocket is passed on. Answers and uploads are passed on as they come.")
@@ -137,7 +137,8 @@ fn kept(protocol: Protocol, mount: &str) -> String {
     }}
 
 {note} A stream that is silent for longer than NGINX's\n`{module}_read_timeout` (60 s, where you say nothing else) is \
-         ended; the sidecar itself waits an hour.
+         ended; the sidecar itself waits an hour. NGINX refuses\nwhat a client sends beyond `client_max_body_size` (1 MiB, \
+         where you say nothing else), all messages of one stream\ntogether; the sidecar has no such limit.
 
 "
     )

@@ -69,6 +69,18 @@ pub enum Payload {
         #[serde(default)]
         body: String,
     },
+    /// A WebSocket, over which messages are sent one by one, each once the one before has come back.
+    WebSocket {
+        /// By RFC 8441 over HTTP/2, instead of by RFC 6455 over HTTP/1.1.
+        #[serde(default)]
+        h2: bool,
+        /// The request target's path and query.
+        path: String,
+        /// Host or `:authority`.
+        host: String,
+        /// Texts.
+        messages: Vec<String>,
+    },
     /// These bytes over TCP, as they are; then whatever comes back is read.
     Bytes {
         /// Sent first; may be empty.
@@ -136,6 +148,13 @@ pub enum Outcome {
         /// In order.
         trailers: Vec<(String, String)>,
     },
+    /// A WebSocket was granted.
+    WebSocket {
+        /// Of the answer that granted it, in order.
+        headers: Vec<(String, String)>,
+        /// What came over it, the server's first word included.
+        messages: Vec<String>,
+    },
     /// An answer was no HTTP, or ended early.
     HttpError {
         /// Why.
@@ -153,7 +172,7 @@ impl Outcome {
     pub fn got_in(&self) -> bool {
         match self {
             Self::Http { status, .. } => (200..300).contains(status),
-            Self::Bytes { .. } => true,
+            Self::Bytes { .. } | Self::WebSocket { .. } => true,
             _ => false,
         }
     }
@@ -178,6 +197,7 @@ impl Outcome {
             Self::TlsAlert { name } => format!("TLS alert {name}"),
             Self::TlsError { error } => format!("TLS error: {error}"),
             Self::Http { status, .. } => format!("HTTP {status}"),
+            Self::WebSocket { messages, .. } => format!("a WebSocket with {} messages", messages.len()),
             Self::HttpError { error } if error.contains("HTTP version") => "an answer that is no HTTP".into(),
             Self::HttpError { error } => format!("no HTTP answer: {error}"),
             Self::Bytes { text } => {

@@ -1,11 +1,19 @@
 //! Makes an attempt and tells how it ended.
 
+mod greet;
 mod hold;
+mod listen;
 mod persevering;
+mod transfer;
+mod websocket;
 
+pub use greet::{Greeted, greet};
 pub use hold::hold;
+pub use listen::listen;
+pub use transfer::{Transfer, Transferred, transfer};
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::rc::Rc;
@@ -15,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -76,8 +85,9 @@ async fn attempt_once(attempt: &Attempt, progress: &Shared) -> Result<Outcome, O
     let (stream, alert) = Persevering::new(stream);
     let result = match &attempt.payload {
         Payload::Bytes { text } => bytes(stream, text).await,
+        Payload::WebSocket { .. } => websocket::talk(stream, attempt).await,
         payload => match open(stream, payload).await {
-            Ok(mut channel) => channel.ask(request(attempt)?).await,
+            Ok(mut channel) => channel.ask(request(attempt, whole(&attempt.payload))?).await,
             Err(outcome) => Err(outcome),
         },
     };
@@ -146,9 +156,17 @@ async fn datagram(address: SocketAddr, text: &str, progress: &Shared) -> Result<
     Ok(Outcome::Bytes { text: lossy(buffer.get(..length).unwrap_or_default()) })
 }
 
-/// The request of an attempt over HTTP.
-fn request(attempt: &Attempt) -> Result<Request<Full<Bytes>>, Outcome> {
-    let Payload::Http { h2, method, path, host, headers, body } = &attempt.payload else {
+/// The body that an attempt holds.
+fn whole(payload: &Payload) -> Full<Bytes> {
+    match payload {
+        Payload::Http { body, .. } => Full::new(Bytes::from(body.clone())),
+        _ => Full::default(),
+    }
+}
+
+/// The request of an attempt over HTTP, with this body.
+fn request<B>(attempt: &Attempt, body: B) -> Result<Request<B>, Outcome> {
+    let Payload::Http { h2, method, path, host, headers, .. } = &attempt.payload else {
         return Err(Outcome::HttpError { error: "the attempt holds no request".to_owned() });
     };
     let mut request = Request::builder().method(method.as_str());
@@ -161,18 +179,20 @@ fn request(attempt: &Attempt) -> Result<Request<Full<Bytes>>, Outcome> {
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let body = Full::new(Bytes::from(body.clone()));
     request.body(body).map_err(|error| Outcome::HttpError { error: format!("cannot be asked for: {error}") })
 }
 
 /// An HTTP connection.
-enum Channel {
-    H1(http1::SendRequest<Full<Bytes>>),
-    H2(http2::SendRequest<Full<Bytes>>),
+enum Channel<B> {
+    H1(http1::SendRequest<B>),
+    H2(http2::SendRequest<B>),
 }
 
 /// Starts HTTP on a stream; the connection is driven until the channel is dropped.
-async fn open(stream: Persevering<Box<dyn Stream>>, payload: &Payload) -> Result<Channel, Outcome> {
+async fn open<B>(stream: Persevering<Box<dyn Stream>>, payload: &Payload) -> Result<Channel<B>, Outcome>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+{
     let io = TokioIo::new(stream);
     if matches!(payload, Payload::Http { h2: true, .. }) {
         let (sender, connection) = http2::handshake(LocalExecutor, io).await.map_err(|e| http_broken(&e))?;
@@ -186,8 +206,13 @@ async fn open(stream: Persevering<Box<dyn Stream>>, payload: &Payload) -> Result
     Ok(Channel::H1(sender))
 }
 
-impl Channel {
-    async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Outcome, Outcome> {
+impl<B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static> Channel<B> {
+    async fn ask(&mut self, request: Request<B>) -> Result<Outcome, Outcome> {
+        read(self.send(request).await?).await
+    }
+
+    /// Until the answer's head is there.
+    async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Outcome> {
         let response = match self {
             Self::H1(sender) => {
                 sender.ready().await.map_err(|e| http_broken(&e))?;
@@ -198,7 +223,7 @@ impl Channel {
                 sender.send_request(request).await
             }
         };
-        read(response).await
+        response.map_err(|e| http_broken(&e))
     }
 }
 
@@ -213,12 +238,13 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     }
 }
 
-async fn read(response: Result<Response<hyper::body::Incoming>, hyper::Error>) -> Result<Outcome, Outcome> {
-    let (head, body) = response.map_err(|e| http_broken(&e))?.into_parts();
+fn list(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| (name.to_string(), lossy(value.as_bytes()))).collect()
+}
+
+async fn read(response: Response<Incoming>) -> Result<Outcome, Outcome> {
+    let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|e| http_broken(&e))?;
-    let list = |headers: &HeaderMap| {
-        headers.iter().map(|(name, value)| (name.to_string(), lossy(value.as_bytes()))).collect()
-    };
     let trailers = body.trailers().map(list).unwrap_or_default();
     Ok(Outcome::Http {
         status: head.status.as_u16(),

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use crate::hits::{Counters, Report, link_local};
 
@@ -47,6 +49,35 @@ pub struct State {
     pub down: Rc<Cell<bool>>,
     /// Told when it is over.
     pub end: Rc<Notify>,
+    /// Bytes of large bodies that were asked for.
+    pub made: Arc<AtomicU64>,
+    /// gRPC calls that their callers gave up.
+    pub cancelled: Arc<AtomicU64>,
+    /// What was published.
+    pub feed: Feed,
+}
+
+/// From who publishes to all who listen.
+#[derive(Clone)]
+pub struct Feed(broadcast::Sender<String>);
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(16))
+    }
+}
+
+impl Feed {
+    /// Tells all who listen.
+    pub fn publish(&self, event: &str) {
+        // Nobody needs to listen.
+        let _ = self.0.send(event.to_owned());
+    }
+
+    /// Listens from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<String> {
+        self.0.subscribe()
+    }
 }
 
 /// Answers orders for ever.
@@ -67,7 +98,12 @@ pub async fn serve(listener: TcpListener, state: State) -> std::io::Result<()> {
             Some(Order::HealthDown) => state.down.set(true),
             Some(Order::End) => state.end.notify_one(),
         }
-        let report = Report { hits: state.counters.read(), link_local: link_local() };
+        let report = Report {
+            hits: state.counters.read(),
+            link_local: link_local(),
+            made: state.made.load(Relaxed),
+            cancelled: state.cancelled.load(Relaxed),
+        };
         // A caller that has gone away needs no answer.
         let _ = stream.write_all(&serde_json::to_vec(&report)?).await;
     }

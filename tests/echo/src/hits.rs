@@ -2,8 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
+
+use crate::grpc::Notices;
 
 /// Counters since the server's start. Kubelet probes (`/healthz`, gRPC health checks) and connections that
 /// never sent a byte are kept apart, so that the rest is zero unless somebody called the application.
@@ -58,6 +62,24 @@ pub struct Report {
     pub hits: Hits,
     /// The pod's link-local IPv6 addresses.
     pub link_local: Vec<LinkLocal>,
+    /// Bytes of large bodies that were asked for.
+    pub made: u64,
+    /// gRPC calls that their callers gave up.
+    pub cancelled: u64,
+}
+
+/// Counts the gRPC calls that their callers gave up.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(pub Arc<AtomicU64>);
+
+impl Notices for Calls {
+    fn cancelled(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn broken(&self, _: &tonic::Status) {
+        self.cancelled();
+    }
 }
 
 /// An `fe80::` address and the interface that has it.

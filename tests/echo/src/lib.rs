@@ -8,7 +8,9 @@
 pub mod attempt;
 pub mod call;
 pub mod control;
+pub mod grpc;
 pub mod hits;
+pub mod large;
 pub mod load;
 pub mod serve;
 mod tls;

@@ -33,6 +33,14 @@ enum Command {
     /// Read one line of JSON (an attempt) from standard input, make it, and make it again over the same
     /// connection for each further line; print each outcome as one line of JSON.
     Hold,
+    /// Read one line of JSON (an attempt over HTTP) from standard input, and print each line of its answer as it comes.
+    Listen,
+    /// Read one line of JSON (a transfer) from standard input, make it, print what came of it as JSON. A line `sent`
+    /// meanwhile prints how many bytes were sent, a line `read` begins the reading of a stalled one.
+    Transfer,
+    /// Read one line of JSON (an attempt over HTTP/2) from standard input, make a gRPC call of each kind, print what
+    /// came of them as JSON.
+    Greet,
     /// Keep a load up, print the totals as JSON.
     Load {
         /// The load as JSON, kept up until `end` or its limit; absent: one line of standard input, and kept
@@ -67,6 +75,9 @@ async fn main() -> ExitCode {
         Command::Call { attempts } => call::run(attempts).await,
         Command::Load { load } => load::run(load).await,
         Command::Hold => call::hold().await,
+        Command::Listen => call::listen().await,
+        Command::Transfer => call::transfer().await,
+        Command::Greet => call::greet().await,
         Command::Idle => {
             serve::terminated().await;
             Ok(())

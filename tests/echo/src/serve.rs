@@ -2,6 +2,7 @@
 
 mod http;
 mod tee;
+mod websocket;
 
 pub use http::Seen;
 

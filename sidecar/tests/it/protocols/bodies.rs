@@ -1,15 +1,14 @@
 //! Large bodies, both ways, over both versions: all of it arrives, and the sidecar holds next to nothing of it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use postern_echo::large::{Made, swallow};
 
 use super::server::{Server, Speech};
 use super::stage::Stage;
@@ -19,63 +18,6 @@ use crate::support::prelude::*;
 const SIZE: u64 = if cfg!(debug_assertions) { 128 << 20 } else { 1 << 30 };
 /// What the sidecar may grow by.
 const GROWTH: u64 = 16 << 20;
-
-/// So many bytes, made as they are asked for: each is its place modulo 251.
-struct Made {
-    left: u64,
-    block: Bytes,
-    /// Bytes that were asked for.
-    asked: Arc<AtomicU64>,
-}
-
-const BLOCK: usize = 251 * 256;
-
-impl Made {
-    fn new(size: u64) -> Self {
-        Self::counted(size, Arc::default())
-    }
-
-    fn counted(size: u64, asked: Arc<AtomicU64>) -> Self {
-        Self { left: size, block: (0..BLOCK).map(|at| u8::try_from(at % 251).unwrap()).collect(), asked }
-    }
-}
-
-impl hyper::body::Body for Made {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let count = usize::try_from(self.left).map_or(BLOCK, |left| left.min(BLOCK));
-        self.left -= count as u64;
-        self.asked.fetch_add(count as u64, SeqCst);
-        Poll::Ready(Some(Ok(Frame::data(self.block.slice(..count)))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
-/// Reads to the end: how much came, and whether it was what was made.
-async fn swallow(mut body: Incoming) -> (u64, bool) {
-    let (mut count, mut is_right) = (0_u64, true);
-    while let Some(Ok(frame)) = body.frame().await {
-        if let Ok(data) = frame.into_data() {
-            let (first, last) = (data.first(), data.last());
-            let at = |place: u64| u8::try_from(place % 251).unwrap();
-            is_right &= first.is_none_or(|byte| *byte == at(count));
-            count += data.len() as u64;
-            is_right &= last.is_none_or(|byte| *byte == at(count - 1));
-        }
-    }
-    (count, is_right)
-}
 
 type Either = http_body_util::Either<Made, Full<Bytes>>;
 

@@ -1,65 +1,23 @@
 //! gRPC with a real stack at both ends: all four kinds of call, trailers, deadlines, and resets both ways.
 
-use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::{Code, Request, Response, Status, Streaming};
-use tower::{Service, service_fn};
+use postern_echo::grpc::{self, Notices, Text};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status};
+use tower::Service;
 
 use super::server::{Server, Speech};
 use super::stage::Stage;
 use crate::support::prelude::*;
-
-/// Messages are text as it is; what is in a message is of no concern to the sidecar.
-#[derive(Clone, Copy, Default)]
-struct Text;
-
-impl Codec for Text {
-    type Encode = String;
-    type Decode = String;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn encode(&mut self, item: String, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(item.as_bytes());
-        Ok(())
-    }
-}
-
-impl Decoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
-        let bytes = from.copy_to_bytes(from.remaining());
-        String::from_utf8(bytes.to_vec()).map(Some).map_err(|_| Status::internal("no text"))
-    }
-}
-
-type Replies = Pin<Box<dyn Stream<Item = Result<String, Status>> + Send>>;
 
 /// What the service has noticed.
 #[derive(Default)]
@@ -70,63 +28,16 @@ struct Noticed {
     broken: AtomicU32,
 }
 
-struct OnDrop(Arc<Noticed>);
+struct Told(Arc<Noticed>);
 
-impl Drop for OnDrop {
-    fn drop(&mut self) {
+impl Notices for Told {
+    fn cancelled(&self) {
         self.0.cancelled.store(true, SeqCst);
     }
-}
 
-async fn greet(request: Request<String>) -> Result<Response<String>, Status> {
-    let name = request.get_ref().clone();
-    if name == "nobody" {
-        let mut status = Status::not_found("nobody is here");
-        status.metadata_mut().insert("x-why", "looked".parse().unwrap());
-        return Err(status);
+    fn broken(&self, status: &Status) {
+        self.0.broken.store(reset(status).map_or(0, Into::into), SeqCst);
     }
-    let timeout = request.metadata().get("grpc-timeout").map(|value| value.to_str().unwrap().to_owned());
-    let mut response = Response::new(format!("hello {name} {}", timeout.unwrap_or_default()));
-    response.metadata_mut().insert("x-greeting", "warm".parse().unwrap());
-    Ok(response)
-}
-
-async fn count(request: Request<String>) -> Result<Response<Replies>, Status> {
-    let limit: u32 = request.into_inner().parse().map_err(|_| Status::invalid_argument("no number"))?;
-    let numbers = (1..=limit).map(|number| Ok(number.to_string()));
-    let end = std::iter::once(Err(Status::out_of_range("no more")));
-    Ok(Response::new(Box::pin(tokio_stream::iter(numbers.chain(end)))))
-}
-
-async fn join(request: Request<Streaming<String>>) -> Result<Response<String>, Status> {
-    let mut stream = request.into_inner();
-    let mut all = Vec::new();
-    while let Some(message) = stream.message().await? {
-        all.push(message);
-    }
-    Ok(Response::new(all.join("+")))
-}
-
-fn echo(noticed: Arc<Noticed>, request: Request<Streaming<String>>) -> Response<Replies> {
-    let mut stream = request.into_inner();
-    let (sender, replies) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            match stream.message().await {
-                Ok(Some(message)) => {
-                    if sender.send(Ok(message)).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => return,
-                Err(status) => {
-                    noticed.broken.store(reset(&status).map_or(0, Into::into), SeqCst);
-                    return;
-                }
-            }
-        }
-    });
-    Response::new(Box::pin(ReceiverStream::new(replies)))
 }
 
 /// The code of the reset that a status comes from.
@@ -145,29 +56,7 @@ async fn service() -> (Server, Arc<Noticed>) {
     let noticed = Arc::new(Noticed::default());
     let shared = Arc::clone(&noticed);
     let server = Server::start(Speech::H2c, move |request: http::Request<Incoming>| {
-        let noticed = Arc::clone(&shared);
-        async move {
-            let mut grpc = tonic::server::Grpc::new(Text);
-            match request.uri().path() {
-                "/test.Greeter/Greet" => grpc.unary(service_fn(greet), request).await,
-                "/test.Greeter/Count" => grpc.server_streaming(service_fn(count), request).await,
-                "/test.Greeter/Join" => grpc.client_streaming(service_fn(join), request).await,
-                "/test.Greeter/Sleep" => {
-                    let on_drop = OnDrop(noticed);
-                    let sleep = service_fn(move |_: Request<String>| {
-                        let _kept = &on_drop;
-                        std::future::pending::<Result<Response<String>, Status>>()
-                    });
-                    grpc.unary(sleep, request).await
-                }
-                _ => {
-                    let echo = service_fn(move |request| {
-                        ready(Ok::<_, Status>(echo(Arc::clone(&noticed), request)))
-                    });
-                    grpc.streaming(echo, request).await
-                }
-            }
-        }
+        grpc::answer(request, Told(Arc::clone(&shared)))
     })
     .await;
     (server, noticed)

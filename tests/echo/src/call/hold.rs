@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::task::LocalSet;
 
 use super::persevering::Persevering;
-use super::{Channel, Progress, Stream, broken, connect, lossy, open, request};
+use super::{Channel, Progress, Stream, broken, connect, lossy, open, request, whole};
 use crate::attempt::{Attempt, Outcome, Payload};
 
 /// Reads an [`Attempt`] from standard input, makes it, and makes it again over the same connection for each
@@ -48,7 +50,7 @@ async fn hold_on() -> std::io::Result<()> {
 }
 
 enum Held {
-    Http(Channel),
+    Http(Channel<Full<Bytes>>),
     Bytes(Box<dyn Stream>),
 }
 
@@ -74,7 +76,7 @@ impl Held {
                 }
                 Ok(Outcome::Bytes { text: lossy(buffer.get(..length).unwrap_or_default()) })
             }
-            (Self::Http(channel), _) => channel.ask(request(attempt)?).await,
+            (Self::Http(channel), _) => channel.ask(request(attempt, whole(&attempt.payload))?).await,
             (Self::Bytes(_), _) => {
                 Err(Outcome::HttpError { error: "bytes alone can be sent here".to_owned() })
             }

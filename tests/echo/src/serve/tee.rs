@@ -1,8 +1,7 @@
 //! Keeps the bytes that were read, so that a request's head can be told as it came.
 
-use std::cell::RefCell;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,22 +11,26 @@ const LIMIT: usize = 128 * 1024;
 
 /// What was read since the last [`Tape::rewind`].
 #[derive(Clone, Default)]
-pub(super) struct Tape(Rc<RefCell<Vec<u8>>>);
+pub(super) struct Tape(Arc<Mutex<Vec<u8>>>);
 
 impl Tape {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets.
     pub(super) fn rewind(&self) {
-        self.0.borrow_mut().clear();
+        self.bytes().clear();
     }
 
     /// Whether a byte has come since the last rewind.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.bytes().is_empty()
     }
 
     /// The header lines of the HTTP/1.1 head at the start, if there is a whole one.
     pub(super) fn headers(&self) -> Option<Vec<(String, String)>> {
-        let tape = self.0.borrow();
+        let tape = self.bytes();
         let mut headers = vec![httparse::EMPTY_HEADER; 256];
         let mut request = httparse::Request::new(&mut headers);
         if !request.parse(&tape).ok()?.is_complete() {
@@ -58,7 +61,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tee<S> {
     ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let mut tape = self.tape.0.borrow_mut();
+        let tape = self.tape.clone();
+        let mut tape = tape.bytes();
         if tape.len() < LIMIT {
             tape.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
         }

@@ -1,0 +1,3 @@
+CREATE DATABASE shop;
+CREATE USER app@'%' IDENTIFIED BY 'app-password';
+GRANT ALL ON shop.* TO app@'%';
