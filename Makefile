@@ -109,6 +109,11 @@ e2e: load ## the tests on real pods, and who may do what once the chart is insta
 servers: binaries ## nginx, lighttpd and BusyBox behind the lock: their answers are the same as without it
 	tests/servers/run.sh
 
+.PHONY: costs
+costs: binaries ## allocations, system calls, instructions for each request and bytes for each idle connection, bounded
+	cargo test --locked -p postern-bench --no-run
+	tests/bench/costs.sh
+
 .PHONY: binaries
 binaries: prerequisites
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(TARGET) \

@@ -18,6 +18,7 @@ package nsenter util-linux
 package openssl openssl
 package python3 python3
 package git git
+package valgrind valgrind
 if has apt-get; then
   package dpkg-deb dpkg
 else

@@ -19,5 +19,5 @@ ulimit -n "$(ulimit -Hn)"
 # shellcheck disable=SC2016  # the inner shell expands it
 unshare --net --pid --fork --kill-child --mount-proc bash -euc '
   ip link set lo up
-  echo "1024 65535" > /proc/sys/net/ipv4/ip_local_port_range
+  echo "20000 65535" > /proc/sys/net/ipv4/ip_local_port_range
   exec "$@"' - "$BENCH" --sidecar "$work/postern-sidecar" --peers "$(readlink -f "$PARTS/peers")" --out "$REPO/target/bench" "$@"

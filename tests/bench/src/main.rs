@@ -1,6 +1,8 @@
 //! Postern beside HAProxy, nginx and Envoy, in one run: what a request, a handshake, a connection costs each.
 
 mod backend;
+#[cfg(test)]
+mod costs;
 mod http1;
 mod load;
 mod measure;

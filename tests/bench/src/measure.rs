@@ -77,7 +77,7 @@ pub(crate) async fn afresh(
 }
 
 /// Memory once nothing changes any more, in KiB.
-async fn settled(proxy: &Proxy) -> Result<f64> {
+pub(crate) async fn settled(proxy: &Proxy) -> Result<f64> {
     let mut last = proxy.process.pss_kib()?;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -91,7 +91,7 @@ async fn settled(proxy: &Proxy) -> Result<f64> {
 }
 
 /// Connections that have each had an answer and now wait.
-async fn idle(way: &Way, offer: Offer, connections: usize) -> Result<Vec<Caller>> {
+pub(crate) async fn idle(way: &Way, offer: Offer, connections: usize) -> Result<Vec<Caller>> {
     let asked = Asked::get(1024);
     let one = async |_| {
         let mut callers = match offer {

@@ -60,6 +60,20 @@ impl Process {
         Ok(kib)
     }
 
+    /// Its number.
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end.
+    #[cfg(test)]
+    pub(crate) fn terminate(&self) {
+        if let Ok(id) = i32::try_from(self.child.id()) {
+            let _ = nix::sys::signal::kill(Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM);
+        }
+    }
+
     /// The process and the ones that it has started.
     fn family(&self) -> Vec<u32> {
         let id = self.child.id();

@@ -15,6 +15,8 @@ use crate::load::{Asked, Way};
 use crate::pki::{Group, Offer, Pki};
 use crate::process::Process;
 
+#[cfg(test)]
+pub(crate) use postern::configuration;
 pub(crate) use postern::{BASIC, HEADER, PASSWORD, RULES, without_visitor};
 
 /// The doors that every proxy has.

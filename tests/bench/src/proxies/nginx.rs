@@ -28,7 +28,7 @@ daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 19000; }}
+events {{ worker_connections 19990; }}
 http {{
   access_log off;
   keepalive_timeout 1h;

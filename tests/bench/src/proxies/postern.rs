@@ -17,8 +17,12 @@ pub(crate) const RULES: u16 = 4;
 pub(crate) const PASSWORD: &str = "hFqk2Yv0dLr7Xn4sT9bQ1w";
 
 pub(super) fn command(programs: &Programs, pki: &Pki) -> Result<(String, Vec<String>)> {
-    let config = write(pki, "postern.json", &document(pki, &[GATEWAY, VISITOR]).to_string())?;
-    Ok((programs.sidecar.display().to_string(), vec!["--config".to_owned(), config]))
+    Ok((programs.sidecar.display().to_string(), vec!["--config".to_owned(), configuration(pki)?]))
+}
+
+/// Writes the file that lets both callers in.
+pub(crate) fn configuration(pki: &Pki) -> Result<String> {
+    write(pki, "postern.json", &document(pki, &[GATEWAY, VISITOR]).to_string())
 }
 
 /// Takes one of the two callers' keys away.

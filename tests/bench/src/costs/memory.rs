@@ -1,0 +1,35 @@
+//! Memory of a sidecar that does nothing, and of connections that do nothing.
+
+use super::{bounded, released, stage};
+use crate::measure;
+use crate::pki::Offer;
+use crate::proxies::{HTTP, Kind, Proxy, TCP};
+
+/// Enough that what is allocated once counts for little.
+const CONNECTIONS: usize = 2000;
+
+#[test]
+#[ignore = "make costs: it needs the released sidecar"]
+fn what_is_idle_takes_little_memory() {
+    stage(async |pki| {
+        for (what, door, offer, most) in [
+            ("HTTP/1.1", HTTP, Offer::Http1, 58_000.0),
+            ("HTTP/2", HTTP, Offer::Http2, 64_000.0),
+            ("bytes", TCP, Offer::Nothing, 58_000.0),
+        ] {
+            let proxy = Proxy::start(Kind::Postern, &released(), pki).await.unwrap();
+            let before = measure::settled(&proxy).await.unwrap();
+            if door == HTTP && offer == Offer::Http1 {
+                bounded("KiB of an idle sidecar (PSS)", before, 12.0 * 1024.0);
+            }
+            let way = proxy.way(pki, door, offer).unwrap();
+            let idle = measure::idle(&way, offer, CONNECTIONS).await.unwrap();
+            let grown = measure::settled(&proxy).await.unwrap() - before;
+            bounded(
+                &format!("bytes of an idle connection, {what}"),
+                grown * 1024.0 / idle.len() as f64,
+                most,
+            );
+        }
+    });
+}
