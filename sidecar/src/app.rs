@@ -56,7 +56,7 @@ pub struct Guard {
     pub verify_keys: Vec<VerifyKey>,
     /// Where the lock's Secret is mounted.
     pub config: PathBuf,
-    /// The file with the pod record.
+    /// The folder with the pod record and the pod's name.
     pub record: PathBuf,
     /// Where the highest sequence is kept.
     pub state: PathBuf,

@@ -125,7 +125,7 @@ impl Cli {
                     trust: args.trust,
                     verify_keys: args.verify_keys,
                     config: args.config_directory,
-                    record: args.record_directory.join(layout::RECORD_FILE),
+                    record: args.record_directory,
                     state: args.state_directory,
                     listener: args.listener,
                     ports: Ports::default(),
@@ -170,7 +170,7 @@ mod tests {
         let Task::Guard(guard, serving) = task(&args).unwrap() else { panic!("guard") };
         assert_eq!((&*guard.namespace, &*guard.trust, guard.verify_keys.len()), ("shop", "orders", 2));
         assert_eq!(guard.config, PathBuf::from(layout::CONFIG_PATH));
-        assert_eq!(guard.record, PathBuf::from("/etc/postern/pod/record"));
+        assert_eq!(guard.record, PathBuf::from("/etc/postern/pod"));
         assert_eq!(serving.options().workers, 1);
         for ports in [&[][..], &[53, 514]] {
             let args = layout::redirect_args(ports);

@@ -24,19 +24,24 @@ pub fn all(trust: &str) -> [Volume; 4] {
     };
     let record = Volume {
         downward_api: Some(DownwardAPIVolumeSource {
-            items: Some(vec![DownwardAPIVolumeFile {
-                path: layout::RECORD_FILE.to_owned(),
-                field_ref: Some(ObjectFieldSelector {
-                    api_version: Some("v1".to_owned()),
-                    field_path: format!("metadata.annotations['{}']", layout::RECORD_ANNOTATION),
-                }),
-                ..DownwardAPIVolumeFile::default()
-            }]),
+            items: Some(vec![
+                told(layout::RECORD_FILE, format!("metadata.annotations['{}']", layout::RECORD_ANNOTATION)),
+                told(layout::NAME_FILE, "metadata.name".to_owned()),
+            ]),
             default_mode: Some(READABLE),
         }),
         ..named(layout::RECORD_VOLUME)
     };
     [config, record, memory(layout::STATE_VOLUME), memory(layout::NO_TOKEN_VOLUME)]
+}
+
+/// A field of the pod as a file.
+fn told(path: &str, field_path: String) -> DownwardAPIVolumeFile {
+    DownwardAPIVolumeFile {
+        path: path.to_owned(),
+        field_ref: Some(ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path }),
+        ..DownwardAPIVolumeFile::default()
+    }
 }
 
 /// Where the sidecar finds them. [`no_token_mount`] is among them.

@@ -91,10 +91,12 @@ impl Injector {
                     .map_err(|ports::TooMany| refused(Forbidden::TooManyPorts))
             })?;
         }
+        let (name, generated) = name_of(&typed);
         let mut record = PodRecord {
             namespace: namespace.to_owned(),
             trust: trust.clone(),
-            pod: name_of(&typed),
+            pod: name,
+            generated,
             token: previous.as_ref().map_or_else(|| token.to_owned(), |record| record.token.clone()),
             ports: ports(&spec),
             probes: Vec::new(),
@@ -130,7 +132,9 @@ impl Injector {
     fn previous_record(&self, pod: &Pod, namespace: &str) -> Option<PodRecord> {
         let annotation = pod.metadata.annotations.as_ref()?.get(layout::RECORD_ANNOTATION)?;
         let record = PodRecord::open(annotation, &self.verify_keys).ok()?;
-        (record.namespace == namespace && record.pod == name_of(pod)).then_some(record)
+        let (name, generated) = name_of(pod);
+        (record.namespace == namespace && record.pod == name && record.generated == generated)
+            .then_some(record)
     }
 }
 
@@ -158,10 +162,13 @@ fn insert(pod: &mut Value, typed: &PodSpec, spec: &InjectionSpec) -> Result<(), 
     Ok(())
 }
 
-/// The name, or the prefix of the name that the API server has yet to choose.
-fn name_of(pod: &Pod) -> String {
+/// The name, or the prefix of the name that the API server has yet to choose, and whether it has.
+fn name_of(pod: &Pod) -> (String, bool) {
     let metadata = &pod.metadata;
-    metadata.name.clone().or_else(|| metadata.generate_name.clone()).unwrap_or_default()
+    match metadata.name.as_ref().filter(|name| !name.is_empty()) {
+        Some(name) => (name.clone(), false),
+        None => (metadata.generate_name.clone().unwrap_or_default(), true),
+    }
 }
 
 /// The containers that run as long as the pod does, without Postern's own: only they have ports and probes.

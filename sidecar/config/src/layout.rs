@@ -41,6 +41,8 @@ pub const CONFIG_PATH: &str = "/etc/postern/config";
 pub const RECORD_VOLUME: &str = "postern-pod";
 /// Where [`RECORD_VOLUME`] is mounted.
 pub const RECORD_PATH: &str = "/etc/postern/pod";
+/// File below [`RECORD_PATH`] that holds the pod's name.
+pub const NAME_FILE: &str = "name";
 /// File below [`RECORD_PATH`] that holds the annotation [`RECORD_ANNOTATION`].
 pub const RECORD_FILE: &str = "record";
 /// Volume (memory) in which the sidecar keeps the highest sequence it has loaded, so that a container

@@ -1,7 +1,8 @@
 //! What injection learnt about one pod. It lies in an annotation, so it is signed: a record that was edited,
-//! or made for another namespace or trust, is refused. Nothing binds it to one pod: a pod of the same trust
-//! that is created while the webhook doesn't answer may carry another's, with the ports and probes of that one.
-//! Once a pod exists, admission keeps the annotation as it is.
+//! or made for another namespace, trust or pod, is refused. Of pods whose names the API server chooses, the record
+//! holds what these names begin with, since it is made before: there the pods of one controller (one `ReplicaSet`,
+//! say) could exchange theirs, if somebody made them by hand. Once a pod exists, admission keeps the annotation as it
+//! is.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,11 @@ pub struct PodRecord {
     pub namespace: String,
     /// The `BackendTrust` it was injected for.
     pub trust: String,
-    /// `metadata.name`, or `metadata.generateName` where the API server has yet to choose. The webhook goes by it
-    /// when it sees the pod again; the sidecar does not.
+    /// `metadata.name`, or `metadata.generateName` where the API server has yet to choose.
     pub pod: String,
+    /// Whether it is `metadata.generateName`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generated: bool,
     /// Unguessable part of the probe paths: 32 lower-case hex digits, another for each pod.
     pub token: String,
     /// Container port numbers by name.
@@ -50,6 +53,11 @@ pub struct Probe {
 
 /// How many seconds a `postStart` hook may take. Kubernetes sets no limit; the sidecar has to.
 pub const POST_START_LIMIT: u32 = 3600;
+
+/// Bytes of `metadata.generateName` that get into a name, at most.
+const GENERATED_PREFIX: usize = 58;
+/// Bytes that the API server adds.
+const GENERATED_SUFFIX: usize = 5;
 
 /// Which probe or lifecycle hook of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,8 +171,60 @@ impl PodRecord {
         Ok(serde_json::from_str(&sealed.payload)?)
     }
 
+    /// Whether the record was made for the pod whose `metadata.name` is `name`.
+    pub fn is_of(&self, name: &str) -> bool {
+        if !self.generated {
+            return !self.pod.is_empty() && self.pod == name;
+        }
+        // What the API server chooses: the prefix, cut to 58 bytes (all of them ASCII), and five letters and digits.
+        let prefix = self.pod.get(..GENERATED_PREFIX).unwrap_or(&self.pod);
+        let chosen = name.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+        chosen.is_some_and(|rest| {
+            rest.len() == GENERATED_SUFFIX && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+    }
+
     /// Path on [`crate::layout::PROBE_PORT`] that stands for one probe of one container.
     pub fn probe_path(&self, container: &str, kind: ProbeKind) -> String {
         format!("/probe/{}/{container}/{}", self.token, kind.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_of_one_name_or_of_those_that_are_made_from_its_prefix() {
+        let long = "a".repeat(60);
+        let cut = format!("{}bcdfg", "a".repeat(58));
+        for (pod, generated, name, fits) in [
+            ("orders-0", false, "orders-0", true),
+            ("orders-0", false, "orders-1", false),
+            ("orders-0", false, "orders-0-bcdfg", false),
+            ("orders-0", false, "", false),
+            ("", false, "", false),
+            ("orders-", true, "orders-bcdfg", true),
+            ("orders-", true, "orders-", false),
+            ("orders-", true, "orders-bcdf", false),
+            ("orders-", true, "orders-bcdfgh", false),
+            ("orders-", true, "orders-7d9c5b-bcdfg", false),
+            ("orders-", true, "orders-b-dfg", false),
+            ("orders-", true, "others-bcdfg", false),
+            ("", true, "bcdfg", false),
+            (&long, true, &cut, true),
+        ] {
+            let record = PodRecord {
+                namespace: "shop".to_owned(),
+                trust: "orders".to_owned(),
+                pod: pod.to_owned(),
+                generated,
+                token: String::new(),
+                ports: BTreeMap::new(),
+                probes: Vec::new(),
+                listeners: None,
+            };
+            assert_eq!(record.is_of(name), fits, "{pod:?} generated: {generated}, {name:?}");
+        }
     }
 }

@@ -1,10 +1,9 @@
-//! The pod record: read once, believed only if the operator signed it for this namespace and trust. That it was
-//! signed for this very pod is not checked.
+//! The pod record: read once, believed only if the operator signed it for this namespace, trust and pod.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use postern_config::layout::RECORD_ANNOTATION;
+use postern_config::layout::{NAME_FILE, RECORD_ANNOTATION, RECORD_FILE};
 use postern_config::policy::PortRef;
 use postern_config::record::{PodRecord, RecordError};
 use postern_config::signed::VerifyKey;
@@ -39,26 +38,45 @@ pub enum RecordLoadError {
         /// `<namespace>/<name>` of this sidecar.
         expected: String,
     },
+    /// Authentic, but made for another pod of the lock.
+    #[error(
+        "the pod record was made for the pod {found}, and this one is {pod}: the annotation {RECORD_ANNOTATION} was copied \
+         from that pod; delete this pod, so that it is injected anew"
+    )]
+    OfAnotherPod {
+        /// The record's name, or what it begins with.
+        found: String,
+        /// This pod's name.
+        pod: String,
+    },
 }
 
-/// Reads the pod record at `path`, of a pod in `namespace` that the `BackendTrust` `trust` guards.
+/// Reads the pod record in `folder`, of a pod in `namespace` that the `BackendTrust` `trust` guards.
 ///
 /// # Errors
 /// [`RecordLoadError`]; there is then no record at all.
 pub fn load(
-    path: &Path,
+    folder: &Path,
     keys: &[VerifyKey],
     namespace: &str,
     trust: &str,
 ) -> Result<PodRecord, RecordLoadError> {
-    let annotation = std::fs::read_to_string(path)
-        .map_err(|cause| RecordLoadError::Unreadable { path: path.to_owned(), cause })?;
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).map_err(|cause| RecordLoadError::Unreadable { path, cause })
+    };
+    let annotation = read(RECORD_FILE)?;
     let record = PodRecord::open(&annotation, keys)?;
     if record.namespace != namespace || record.trust != trust {
         return Err(RecordLoadError::Misplaced {
             found: format!("{}/{}", record.namespace, record.trust),
             expected: format!("{namespace}/{trust}"),
         });
+    }
+    // The kubelet writes it, from the pod itself.
+    let pod = read(NAME_FILE)?;
+    if !record.is_of(&pod) {
+        return Err(RecordLoadError::OfAnotherPod { found: record.pod, pod });
     }
     Ok(record)
 }

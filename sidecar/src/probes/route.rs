@@ -71,7 +71,8 @@ mod tests {
         PodRecord {
             namespace: "shop".to_owned(),
             trust: "orders".to_owned(),
-            pod: "orders-".to_owned(),
+            pod: "orders-0".to_owned(),
+            generated: false,
             token: token.to_owned(),
             ports: BTreeMap::new(),
             probes: vec![Probe {

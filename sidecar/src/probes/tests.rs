@@ -28,7 +28,8 @@ fn record(action: ProbeAction) -> PodRecord {
     PodRecord {
         namespace: "shop".to_owned(),
         trust: "orders".to_owned(),
-        pod: "orders-".to_owned(),
+        pod: "orders-0".to_owned(),
+        generated: false,
         token: TOKEN.to_owned(),
         ports: BTreeMap::new(),
         probes: vec![Probe {

@@ -232,13 +232,14 @@ async fn a_port_name_that_the_pod_does_not_have_stays_closed() {
 }
 
 #[tokio::test]
-async fn a_pod_record_that_is_unsigned_or_of_another_lock_is_refused() {
+async fn a_pod_record_that_is_unsigned_or_of_another_lock_or_pod_is_refused() {
     let (_application, mut pod) = guarded(Limits::default()).await;
-    let of = |namespace: &str, trust: &str| {
+    let of = |namespace: &str, trust: &str, name: &str| {
         let record = PodRecord {
             namespace: namespace.to_owned(),
             trust: trust.to_owned(),
-            pod: "orders-".to_owned(),
+            pod: name.to_owned(),
+            generated: false,
             token: "0123456789abcdef0123456789abcdef".to_owned(),
             ports: BTreeMap::from([("web".to_owned(), 8080)]),
             probes: Vec::new(),
@@ -248,8 +249,9 @@ async fn a_pod_record_that_is_unsigned_or_of_another_lock_is_refused() {
     };
     for (record, reason) in [
         ("{}".to_owned(), "not as the operator wrote it"),
-        (of("elsewhere", "orders"), "made for the BackendTrust elsewhere/orders"),
-        (of("shop", "weaker"), "made for the BackendTrust shop/weaker"),
+        (of("elsewhere", "orders", "orders-0"), "made for the BackendTrust elsewhere/orders"),
+        (of("shop", "weaker", "orders-0"), "made for the BackendTrust shop/weaker"),
+        (of("shop", "orders", "orders-1"), "made for the pod orders-1, and this one is orders-0"),
     ] {
         pod.stop();
         std::fs::write(pod.path("pod/record"), record).unwrap();

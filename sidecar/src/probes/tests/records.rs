@@ -12,12 +12,13 @@ fn signer() -> Signer {
 }
 
 #[test]
-fn only_a_signed_record_of_this_pods_trust_is_believed() {
+fn only_a_signed_record_of_this_pod_and_its_trust_is_believed() {
     let (ours, theirs) = (signer(), signer());
     let keys = [theirs.verify_key(), ours.verify_key()];
     let folder = tempfile::tempdir().unwrap();
     let record = record(get("/healthz", &[]));
     let elsewhere = PodRecord { namespace: "other".to_owned(), ..record.clone() };
+    let neighbour = PodRecord { pod: "orders-1".to_owned(), ..record.clone() };
     let weaker = PodRecord { trust: "weaker".to_owned(), ..record.clone() };
     let sealed = record.seal(&ours).unwrap();
     let altered = sealed.replace("healthz", "healthy");
@@ -28,11 +29,13 @@ fn only_a_signed_record_of_this_pods_trust_is_believed() {
         serde_json::json!({"payload": payload, "signature": signature}).to_string()
     };
     let ok = |text: String, keys: &[_]| {
-        let path = folder.path().join("record");
-        std::fs::write(&path, text).unwrap();
-        load(&path, keys, "shop", "orders")
+        std::fs::write(folder.path().join("record"), text).unwrap();
+        load(folder.path(), keys, "shop", "orders")
     };
 
+    let nameless = ok(sealed.clone(), &keys);
+    assert!(matches!(nameless, Err(RecordLoadError::Unreadable { .. })), "{nameless:?}");
+    std::fs::write(folder.path().join("name"), "orders-0").unwrap();
     assert_eq!(ok(sealed.clone(), &keys).unwrap(), record);
     assert_eq!(ok(record.seal(&theirs).unwrap(), &keys).unwrap(), record, "the previous key");
     for (case, text, keys) in [
@@ -51,6 +54,12 @@ fn only_a_signed_record_of_this_pods_trust_is_believed() {
             Err(RecordLoadError::Misplaced { found: seen, .. }) => assert_eq!(seen, found),
             outcome => panic!("{found}: {outcome:?}"),
         }
+    }
+    match ok(neighbour.seal(&ours).unwrap(), &keys) {
+        Err(RecordLoadError::OfAnotherPod { found, pod }) => {
+            assert_eq!((found.as_str(), pod.as_str()), ("orders-1", "orders-0"));
+        }
+        outcome => panic!("another pod's: {outcome:?}"),
     }
     let missing = load(&folder.path().join("none"), &keys, "shop", "orders");
     assert!(matches!(missing, Err(RecordLoadError::Unreadable { .. })), "{missing:?}");

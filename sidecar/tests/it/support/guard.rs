@@ -74,12 +74,14 @@ impl GuardedPod {
         let record = PodRecord {
             namespace: "shop".to_owned(),
             trust: "orders".to_owned(),
-            pod: "orders-".to_owned(),
+            pod: "orders-0".to_owned(),
+            generated: false,
             token: "0123456789abcdef0123456789abcdef".to_owned(),
             ports: BTreeMap::from([("web".to_owned(), port)]),
             probes: Vec::new(),
             listeners,
         };
+        std::fs::write(directory.path().join("pod/name"), "orders-0").unwrap();
         std::fs::write(directory.path().join("pod/record"), record.seal(&signer).unwrap()).unwrap();
         let addresses = Addresses { inbound: Vec::new(), probe: None, metrics: None, admin: None };
         let mut pod = Self {
