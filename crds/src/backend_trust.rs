@@ -176,7 +176,8 @@ pub enum Interception {
 )]
 pub struct Port {
     /// The container port: its number, or the name that the pod gives it, which each pod resolves for itself. Of a
-    /// UDP port the number.
+    /// UDP port the number. Each may be written once, so where TCP and UDP share a number, as in DNS, write the TCP
+    /// port by its name.
     pub port: PortRef,
     /// What the application speaks there: `HTTP` (HTTP/1.1), `H2C` (HTTP/2 without TLS, as gRPC does), `HTTPS` (its
     /// certificate is not verified, since it is reached inside its own pod; HTTP/2 if it offers it) or `TCP` (any
@@ -280,6 +281,11 @@ pub struct BackendTrustStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::one_of::<Stage>")]
     pub stage: Option<Stage>,
+    /// When the stages end at the latest, once each gateway has called with its key: until then the last of its replicas
+    /// may still call without. Absent: at the deadline of `spec.rollout`, or they have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub stage_ends: Option<Time>,
     /// Since when denials are carried out where the spec says `Audit`, because `promoteAfter` is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]

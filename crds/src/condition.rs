@@ -173,8 +173,8 @@ reasons! {
         => "Start the workload, or correct the podSelector (in a new BackendTrust) or the pods' labels.";
     Staged [Ready]
         "The lock comes in stages (rollout Staged) and still lets everybody in on its HTTP ports."
-        => "Wait until every pod is behind the lock and each gateway has called with its key; the message says what is \
-            missing, and when it is enforced at the latest.";
+        => "Wait until every pod is behind the lock and each gateway has called with its key, from all of its replicas; \
+            the message says what is missing, and when it is enforced at the latest.";
     AuditMode [Ready]
         "The lock looks on (enforcement Audit): whoever would be denied is let through."
         => "Look at whom the message and the pods' logs name; then write enforcement: Enforce, or promoteAfter.";

@@ -32,7 +32,9 @@ pub enum Enforcement {
 pub struct Rollout {
     /// `Immediate`: each pod demands everything from its start on. `Staged`: the pods are injected while their HTTP ports
     /// still let everybody in, by TLS and without; then the gateways are handed their keys; and once each gateway has
-    /// called with its key, everything is demanded. TCP ports have no such stage.
+    /// called with its key, everything is demanded: when nobody has called for half a minute who would be denied, since
+    /// a gateway's replicas take the key up one after the other, and at the latest five minutes after those first calls.
+    /// TCP ports have no such stage.
     #[serde(rename = "type")]
     pub type_: RolloutType,
     /// When everything is demanded at the latest, after the BackendTrust was created: `0s` to `168h`. Absent: `1h`.
@@ -72,9 +74,10 @@ impl fmt::Display for Stage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditStatus {
-    /// Calls that would have been denied, since the start of each pod that runs now.
+    /// Calls that would have been denied, at least: what a pod let through between the operator's last question and its
+    /// own end is not counted.
     pub would_deny: i64,
-    /// Since when there was none.
+    /// Since when there was none that the operator knows of.
     #[schemars(schema_with = "schema::time")]
     pub clean_since: Time,
 }

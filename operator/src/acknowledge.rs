@@ -138,6 +138,8 @@ struct Heard {
     /// As [`PodFacts::exposed`].
     exposed: Option<Vec<u16>>,
     restarts: i32,
+    /// It was about to end when it was asked.
+    leaving: bool,
     at: Instant,
 }
 
@@ -166,13 +168,18 @@ impl Answers {
 
     /// Whether the pod must be asked whether it has loaded `wanted`; an answer is believed for `fresh`.
     pub fn must_ask(&self, pod: &LeanPod, key: &LockKey, wanted: &str, fresh: Duration) -> bool {
-        let asks = can_answer(pod, key);
-        asks && !self.current(pod).is_some_and(|heard| {
-            let tried = !listens(pod.common()) || heard.exposed.is_some_and(|ports| ports.is_empty());
-            heard.at.elapsed() < fresh
-                && tried
-                && heard.answer.is_ok_and(|loaded| loaded.config_hash.as_deref() == Some(wanted))
-        })
+        if pod.common().deleting {
+            // Once more, since it takes along whom it let through, and only where that counts.
+            let heard = |heard: Heard| heard.leaving && heard.at.elapsed() < fresh;
+            return fresh < FRESH && can_answer(pod, key) && !self.current(pod).is_some_and(heard);
+        }
+        can_answer(pod, key)
+            && !self.current(pod).is_some_and(|heard| {
+                let tried = !listens(pod.common()) || heard.exposed.is_some_and(|ports| ports.is_empty());
+                heard.at.elapsed() < fresh
+                    && tried
+                    && heard.answer.is_ok_and(|loaded| loaded.config_hash.as_deref() == Some(wanted))
+            })
     }
 
     /// Forgets the pods of a lock that are gone.
@@ -192,8 +199,8 @@ impl Answers {
                 let answer = answer.map_err(|error| error.to_string());
                 // Whoever can't be asked may not be reached at all, and silence of its other ports says nothing.
                 let exposed = if answer.is_ok() { exposed(pod.common()).await } else { None };
-                let (at, restarts) = (Instant::now(), pod.sidecar_restarts);
-                let heard = Heard { key: key.clone(), answer, exposed, restarts, at };
+                let (at, restarts, leaving) = (Instant::now(), pod.sidecar_restarts, pod.common().deleting);
+                let heard = Heard { key: key.clone(), answer, exposed, restarts, leaving, at };
                 self.lock().insert(pod.common().uid.clone(), heard);
             })
         });
@@ -239,7 +246,6 @@ fn can_answer(pod: &LeanPod, key: &LockKey) -> bool {
     let facts: &PodFacts = pod.common();
     let ours = matches!(&facts.injection, Injection::For { trust, .. } if trust == &key.name);
     ours && pod.namespace == key.namespace
-        && !facts.deleting
         && !facts.finished()
         && facts.phase != Phase::Unknown
         && facts.sidecar_started

@@ -24,12 +24,12 @@ pub struct Detached {
 }
 
 fn load(attempts: Vec<Attempt>) -> String {
-    let limit_seconds = 120;
+    let limit_seconds = 300;
     let load = Load { attempts, per_second: RATE, limit_seconds };
     serde_json::to_string(&load).expect("a load is JSON")
 }
 
-/// Begins a load that lasts until it is ended, two minutes at most.
+/// Begins a load that lasts until it is ended, five minutes at most.
 pub async fn begin(test: &Test, attempts: Vec<Attempt>) -> Attached {
     let command = ["/postern-echo", "load"];
     let input = load(attempts);

@@ -30,9 +30,12 @@ fn loses_no_request() {
         test.cluster.apply_all(&[echo.service(), deployment]).await;
         echo.settled(&test.cluster).await;
         let forwards = [Forward::all(&test.namespace, NAME)];
-        let gateway = gateway::start_with(test, install::EDGE, &forwards, &as_before(&test.namespace)).await;
+        let before = as_before(&test.namespace);
+        let gateway = gateway::start_with(test, install::EDGE, &forwards, &before).await;
+        let replica = gateway::start_with(test, install::EDGE, &forwards, &before).await;
         gateway.seen(test, "/").await;
-        let load = load::in_a_pod(test, vec![gateway.get("/")]).await;
+        replica.seen(test, "/").await;
+        let load = load::in_a_pod(test, vec![gateway.get("/"), replica.get("/")]).await;
 
         let mut trust = lock::echo_trust(&test.namespace, NAME);
         trust["spec"]["rollout"] = json!({"type": "Staged", "deadline": "10m"});
@@ -51,6 +54,15 @@ fn loses_no_request() {
             assert!(tried.made.outcome.got_in(), "{}: {:?}", tried.attack.name, tried.made.outcome);
         }
         gateway.refresh(test).await;
+        // One replica has called with the key: the other still calls without, and the stage waits for it.
+        wait::until("the first call with the key", lock::LIMIT, async || {
+            let trust: BackendTrust = test.cluster.get(&test.namespace, NAME).await;
+            let status = trust.status.unwrap_or_default();
+            assert_eq!(status.stage, Some(Stage::Permissive));
+            status.stage_ends.map(|_| ()).ok_or_else(|| format!("{:?}", status.conditions))
+        })
+        .await;
+        replica.refresh(test).await;
 
         reaches(test, Stage::Enforcing).await;
         lock::trust_says(&test.cluster, &test.namespace, NAME, ("Ready", "True", "")).await;

@@ -147,6 +147,30 @@ async fn a_pod_is_asked_until_it_has_what_is_wanted_and_again_after_a_restart() 
     assert_eq!(answers.loaded(&it), None);
 }
 
+#[tokio::test]
+async fn a_pod_that_goes_is_asked_once_more_where_it_counts_whom_it_let_through() {
+    const AUDITED: Duration = Duration::from_secs(30);
+    let (backends, callers) = (authority(AuthorityKind::Backends), authority(AuthorityKind::Callers));
+    let name = "orders.shop.lock.postern.internal";
+    let port = sidecar(&backends, &callers, name, answer("200 OK", LOADED)).await;
+    let (answers, asker, it) = (Answers::default(), asker(&backends, &callers, port), pod(0, true));
+    let going = {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "shop", "uid": "u", "deletionTimestamp": "2026-11-21T20:00:00Z"},
+            "status": {"phase": "Running", "podIPs": [{"ip": "127.0.0.1"}], "initContainerStatuses": [
+                {"name": "postern-sidecar", "restartCount": 0, "started": true, "image": "", "imageID": "", "ready": true}]},
+        }))
+        .unwrap();
+        LeanPod::new(&pod, Injection::plain("orders", true))
+    };
+    answers.ask(&asker, &key(), vec![&it]).await;
+    assert!(answers.must_ask(&going, &key(), "sha256:1", AUDITED), "it may have let others through since");
+    assert!(!answers.must_ask(&going, &key(), "sha256:2", FRESH), "what it has loaded is of no interest");
+    answers.ask(&asker, &key(), vec![&going]).await;
+    assert!(!answers.must_ask(&going, &key(), "sha256:2", AUDITED));
+    assert!(answers.loaded(&going).is_some());
+}
+
 /// A pod without a redirect whose application listens where the test does.
 fn listening_pod(ports: &[u16], ready: bool) -> LeanPod {
     let ports: Vec<_> = ports.iter().map(|port| json!({"containerPort": port})).collect();

@@ -20,10 +20,12 @@ const AUDITED_EVERY: Duration = Duration::from_secs(30);
 pub struct Progress {
     /// The stage; absent for a lock that nobody has looked at yet.
     pub stage: Option<Stage>,
+    /// When the stages end, if that is before the deadline: each gateway has called with its key.
+    pub stage_ends: Option<Timestamp>,
     /// Since when denials are carried out although the spec says `Audit`.
     pub promoted_at: Option<Timestamp>,
-    /// By container port: since when nobody would have been denied.
-    pub clean_since: BTreeMap<u16, Timestamp>,
+    /// By container port: how many would have been denied, and since when nobody. Pods that end take their counts along.
+    pub audited: BTreeMap<u16, (u64, Timestamp)>,
 }
 
 impl Progress {
@@ -32,8 +34,13 @@ impl Progress {
         let audited = status.ports.iter().filter_map(|port| Some((port.port, port.audit.as_ref()?)));
         Self {
             stage: status.stage,
+            stage_ends: status.stage_ends.as_ref().map(|at| at.0),
             promoted_at: status.promoted_at.as_ref().map(|at| at.0),
-            clean_since: audited.map(|(port, audit)| (port, audit.clean_since.0)).collect(),
+            audited: audited
+                .map(|(port, audit)| {
+                    (port, (u64::try_from(audit.would_deny).unwrap_or_default(), audit.clean_since.0))
+                })
+                .collect(),
         }
     }
 }
@@ -87,10 +94,10 @@ pub struct Advance {
 /// What one audited port let through, over all pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditSum {
-    /// Calls that would have been denied, since the start of each pod that runs now.
+    /// Calls that would have been denied, at least.
     pub would_deny: u64,
-    /// Since when there was none.
+    /// Since when there was none that is known of.
     pub clean_since: Timestamp,
-    /// Some of who they were.
+    /// Some of who they were, of the pods that run now.
     pub callers: Vec<String>,
 }

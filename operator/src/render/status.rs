@@ -37,6 +37,7 @@ pub fn trust(plan: &Plan, material: &Material, outcome: &Outcome) -> Option<Back
             guarded: Some(format!("{}/{}", pods.guarded(), pods.selected())),
         }),
         stage: Some(advance.and_then(|advance| advance.progress.stage).unwrap_or(lock.enforcement.stage)),
+        stage_ends: advance.and_then(|advance| advance.progress.stage_ends).map(Time),
         promoted_at: match advance {
             Some(advance) => advance.progress.promoted_at,
             None => lock.enforcement.promoted_at,

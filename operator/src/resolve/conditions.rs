@@ -109,11 +109,11 @@ fn weakened(lock: &LockPlan, outcome: &Outcome) -> Option<Verdict> {
         .flat_map(|advance| &advance.audits)
         .filter(|(_, audit)| audit.would_deny > 0)
         .map(|(port, audit)| {
-            format!(
-                "{} calls of port {port} would have been denied ({})",
-                audit.would_deny,
-                audit.callers.join(", ")
-            )
+            let who = match audit.callers.as_slice() {
+                [] => "the logs of the pods that let them through say whose".to_owned(),
+                callers => callers.join(", "),
+            };
+            format!("{} calls of port {port} would have been denied ({who})", audit.would_deny)
         })
         .collect();
     let denied =

@@ -1,11 +1,12 @@
 //! How a lock comes into force: in stages, or after a time of looking on (SECURITY 24). What is reached is kept in
-//! status and never given up; the clock and the sidecars' own word bring the next step, nobody's calls can delay it.
+//! status and never given up; the clock and the sidecars' own word bring the next step. Calls without a key delay the
+//! end of a stage by five minutes at most, and never beyond its deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_config::loaded::Loaded;
-use postern_config::policy::{Caller, Enforcement, Policy};
+use postern_config::policy::{Access, Caller, Enforcement, Lock, Policy, Route};
 use postern_crds::BackendTrust;
 use postern_crds::rollout::{RolloutType, Stage};
 
@@ -22,6 +23,13 @@ mod tests;
 /// When everything is demanded at the latest, where the lock says nothing.
 const DEADLINE: SignedDuration = SignedDuration::from_hours(1);
 
+/// After each gateway has called with its key, the stage ends once nobody would have been denied for so long: the other
+/// replicas of a gateway take the key up when they are reloaded, each at its own moment.
+const QUIET: SignedDuration = SignedDuration::from_secs(30);
+
+/// It ends so long after those first calls in any case, so that whoever has no key can't hold it open by calling.
+const SETTLED: SignedDuration = SignedDuration::from_mins(5);
+
 /// How many of those who would have been denied are named.
 const NAMED: usize = 10;
 
@@ -32,7 +40,9 @@ pub fn plan(inputs: &Inputs, trust: &BackendTrust) -> EnforcementPlan {
 
 fn plan_of(now: Timestamp, progress: &Progress, trust: &BackendTrust) -> EnforcementPlan {
     let Progress { stage, promoted_at, .. } = progress;
-    let deadline = deadline(trust).filter(|deadline| *deadline > now);
+    let deadline =
+        deadline(trust).map(|deadline| progress.stage_ends.map_or(deadline, |ends| ends.min(deadline)));
+    let deadline = deadline.filter(|deadline| *deadline > now);
     let stage = match (stage, deadline) {
         (Some(Stage::Enforcing), _) | (_, None) => Stage::Enforcing,
         (reached, Some(_)) => reached.unwrap_or(Stage::Injecting),
@@ -96,10 +106,18 @@ pub fn advance(
     let now = Timestamp::from_second(inputs.now.as_second()).unwrap_or(inputs.now);
     let current = answers(pods, judged);
     let all_answer = !current.is_empty() && judged.outdated().next().is_none();
-    let audits = audits(lock, &inputs.progress, &current, now);
-    let (stage, waits_for) = stage(lock, policy, judged, &current, all_answer);
-    let plan = &lock.enforcement;
+    // The word of a pod that is outdated or goes counts too: whom it let through, it did.
+    let words: Vec<_> = pods.iter().filter_map(|pod| pod.loaded.as_ref()).collect();
+    let audits = audits(lock, &inputs.progress, &words, now);
     let clean_since = audits.values().map(|audit| audit.clean_since).max();
+    let quiet_at = clean_since.and_then(|since| since.saturating_add(QUIET).ok());
+    let plan = &lock.enforcement;
+    let Next { stage, waits_for, called } = next(lock, policy, judged, &current, all_answer);
+    let quiet = quiet_at.is_none_or(|at| at <= now);
+    let stage = if called && quiet { Stage::Enforcing } else { stage };
+    let settled = now.saturating_add(SETTLED).ok().filter(|_| called);
+    let stage_ends = inputs.progress.stage_ends.or(settled);
+    let stage_ends = stage_ends.map(|ends| plan.deadline.map_or(ends, |deadline| ends.min(deadline)));
     // What is let in by a stage is no finding of the audit, which begins after it.
     let due = clean_since.zip(plan.promote_after).filter(|_| plan.stage == Stage::Enforcing);
     let due = due.and_then(|(since, after)| since.saturating_add(after).ok());
@@ -107,13 +125,17 @@ pub fn advance(
     Advance {
         progress: Progress {
             stage: Some(stage),
+            stage_ends: stage_ends.filter(|_| stage != Stage::Enforcing),
             promoted_at: if promoted { Some(now) } else { plan.promoted_at },
-            clean_since: audits.iter().map(|(port, audit)| (*port, audit.clean_since)).collect(),
+            audited: audits
+                .iter()
+                .map(|(port, audit)| (*port, (audit.would_deny, audit.clean_since)))
+                .collect(),
         },
         audits,
         waits_for,
         renew: stage != plan.stage || promoted,
-        again_at: earliest(due.filter(|due| *due > now), plan.deadline),
+        again_at: earliest(due.filter(|due| *due > now), earliest(plan.deadline, stage_ends)),
     }
 }
 
@@ -131,33 +153,46 @@ fn answers<'a>(pods: &'a [PodFacts], judged: &PodsPlan) -> Vec<&'a Loaded> {
         .collect()
 }
 
-fn stage(
+/// What a lock's stage comes to by what the pods say.
+struct Next {
+    stage: Stage,
+    /// What it waits for.
+    waits_for: Vec<String>,
+    /// Each gateway has called with its key: nothing but the last of its replicas is waited for.
+    called: bool,
+}
+
+fn next(
     lock: &LockPlan,
     policy: Option<&Policy>,
     judged: &PodsPlan,
     current: &[&Loaded],
     all_answer: bool,
-) -> (Stage, Vec<String>) {
+) -> Next {
+    let waits = |stage, waits_for| Next { stage, waits_for, called: false };
     match lock.enforcement.stage {
-        Stage::Enforcing => (Stage::Enforcing, Vec::new()),
+        Stage::Enforcing => waits(Stage::Enforcing, Vec::new()),
         Stage::Injecting => {
             let unguarded: Vec<_> = judged.unguarded().map(|(pod, _)| pod.name.clone()).collect();
             if !unguarded.is_empty() {
                 let names = some_of(&unguarded);
-                return (Stage::Injecting, vec![format!("pods that run without the lock: {names}")]);
+                return waits(Stage::Injecting, vec![format!("pods that run without the lock: {names}")]);
             }
             if !all_answer {
-                return (Stage::Injecting, vec!["the first word of a pod behind the lock".to_owned()]);
+                return waits(Stage::Injecting, vec!["the first word of a pod behind the lock".to_owned()]);
             }
-            (Stage::Permissive, Vec::new())
+            waits(Stage::Permissive, Vec::new())
         }
         Stage::Permissive => {
             let waits_for = unseen(policy, current);
-            if waits_for.is_empty() && all_answer {
-                (Stage::Enforcing, waits_for)
-            } else {
-                (Stage::Permissive, waits_for)
+            if !waits_for.is_empty() || !all_answer {
+                return waits(Stage::Permissive, waits_for);
             }
+            let last = format!(
+                "{QUIET:#} in which nobody calls who would be denied, such as a replica of a gateway that \
+                                has yet to take up its key"
+            );
+            Next { stage: Stage::Permissive, waits_for: vec![last], called: true }
         }
     }
 }
@@ -170,17 +205,31 @@ fn unseen(policy: Option<&Policy>, current: &[&Loaded]) -> Vec<String> {
     let seen: BTreeSet<&String> = current.iter().flat_map(|loaded| loaded.seen.keys()).collect();
     let mut unseen = Vec::new();
     for route in &policy.routes {
+        let users = users(policy, route);
         for caller in &route.callers {
             let Some(gateway) = caller.name.strip_prefix("gateway/") else { continue };
-            if !marks(caller).iter().any(|mark| seen.contains(mark)) {
-                unseen.push(format!(
-                    "the first call of gateway {gateway} with its key for ApiRoute {}",
-                    route.name
-                ));
+            let name = &route.name;
+            match &users {
+                Some(users) if users.iter().any(|id| seen.contains(id)) => {}
+                Some(_) => unseen.push(format!(
+                    "the first call of one of the users of ApiRoute {name} through gateway {gateway}"
+                )),
+                None if marks(caller).iter().any(|mark| seen.contains(mark)) => {}
+                None => unseen
+                    .push(format!("the first call of gateway {gateway} with its key for ApiRoute {name}")),
             }
         }
     }
     unseen
+}
+
+/// The ids of those whose credentials alone open a route's port: a gateway that passes them on has none of its own
+/// to be known by.
+fn users(policy: &Policy, route: &Route) -> Option<Vec<String>> {
+    let port = policy.ports.iter().find(|port| port.port == route.port)?;
+    let Access::Locked { locks } = &port.access else { return None };
+    let [Lock::Basic { users: Some(users), .. }] = locks.list.as_slice() else { return None };
+    Some(users.iter().map(|user| user.id.clone()).collect())
 }
 
 /// What a sidecar remembers a caller's call by.
@@ -196,21 +245,21 @@ fn marks(caller: &Caller) -> Vec<String> {
 fn audits(
     lock: &LockPlan,
     progress: &Progress,
-    current: &[&Loaded],
+    words: &[&Loaded],
     now: Timestamp,
 ) -> BTreeMap<u16, AuditSum> {
     let numbers: BTreeSet<u16> = lock.audited().flat_map(|port| port.numbers.keys().copied()).collect();
     let sum = |number: u16| {
-        let words = || current.iter().filter_map(|loaded| loaded.audit.get(&number));
+        let words = || words.iter().filter_map(|loaded| loaded.audit.get(&number));
         let last = words().filter_map(|word| Timestamp::from_second(word.last?).ok()).max();
-        let known = progress.clean_since.get(&number).copied().unwrap_or(now);
+        let (counted, known) = progress.audited.get(&number).copied().unwrap_or((0, now));
         let mut callers: Vec<_> = words().flat_map(|word| word.callers.iter().cloned()).collect();
         callers.sort();
         callers.dedup();
         callers.truncate(NAMED);
         AuditSum {
-            would_deny: words().map(|word| word.would_deny).sum(),
-            // A sidecar that starts anew has forgotten; what was known of it stays.
+            // A pod that ends, and a sidecar that starts anew, has forgotten; what was known of it stays.
+            would_deny: words().map(|word| word.would_deny).fold(0, u64::saturating_add).max(counted),
             clean_since: last.map_or(known, |last| known.max(last)).min(now),
             callers,
         }

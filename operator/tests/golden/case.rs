@@ -36,9 +36,12 @@ pub(crate) struct Setting {
     /// What the administrator demands.
     #[serde(default)]
     pub(crate) floor: Floor,
-    /// Print the objects too, not only conditions and policy.
+    /// Print the objects and statuses too, not only conditions and policy.
     #[serde(default)]
     pub(crate) objects: bool,
+    /// Print the statuses too.
+    #[serde(default)]
+    pub(crate) status: bool,
     /// Absent: one step.
     #[serde(default = "one_step")]
     steps: Vec<Step>,

@@ -10,11 +10,11 @@ use postern_operator::resolve::conditions;
 use postern_operator::resolve::conditions::Verdict;
 use serde_json::{Value, json};
 
-use super::case::Step;
+use super::case::{Setting, Step};
 use super::world::{Look, PRIVATE};
 
 /// One step as YAML.
-pub(crate) fn step(step: &Step, look: &Look, objects: bool) -> serde_yaml::Value {
+pub(crate) fn step(step: &Step, look: &Look, setting: &Setting) -> serde_yaml::Value {
     let mut report = json!({
         "step": step.what,
         "lock": lock(look),
@@ -37,8 +37,10 @@ pub(crate) fn step(step: &Step, look: &Look, objects: bool) -> serde_yaml::Value
         "remove": removals(&look.plan),
         "again": look.plan.requeue_at.map(|at| at.to_string()),
     });
-    if objects {
-        report["objects"] = self::objects(look);
+    if setting.objects {
+        report["objects"] = objects(look);
+    }
+    if setting.objects || setting.status {
         report["status"] = statuses(look);
     }
     prune(&mut report);

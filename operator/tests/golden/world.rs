@@ -131,7 +131,7 @@ impl World {
         }
         let settled = self.clone().look(case, step);
         assert_idle(&look, &settled);
-        report::step(step, &look, case.setting.objects)
+        report::step(step, &look, &case.setting)
     }
 
     fn look(&mut self, case: &Case, step: &Step) -> Look {

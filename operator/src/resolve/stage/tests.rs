@@ -1,6 +1,9 @@
-//! When a stage begins and ends; the rest is in the golden cases `staged`, `staged-deadline` and `audit`.
+//! When a stage begins and ends; the rest is in the golden cases `staged…` and `audit`.
 
-use postern_config::policy::{CertificateMatch, ForwardedCertificate, PortRef, Route};
+use postern_config::policy::{
+    CertificateMatch, Credential, ForwardedCertificate, Locks, Port, PortRef, Protocol, Require, Transport,
+    Upstream,
+};
 use serde_json::json;
 
 use super::*;
@@ -39,6 +42,22 @@ fn a_stage_ends_at_its_deadline_and_what_was_reached_is_kept() {
         let plan = plan_of(at(now), &progress, &trust(spec));
         assert_eq!(plan.stage, expected, "{case}");
         assert_eq!(plan.deadline.is_some(), expected != Stage::Enforcing, "{case}");
+    }
+}
+
+#[test]
+fn what_ends_a_stage_early_is_kept_and_never_makes_it_longer() {
+    let staged = trust(&json!({"rollout": {"type": "Staged", "deadline": "10m"}}));
+    for (case, ends, now, stage, deadline) in [
+        ("before the deadline", 300, 299, Stage::Permissive, Some(300)),
+        ("over", 300, 300, Stage::Enforcing, None),
+        ("after the deadline", 900, 599, Stage::Permissive, Some(600)),
+        ("after the deadline, over", 900, 600, Stage::Enforcing, None),
+    ] {
+        let progress =
+            Progress { stage: Some(Stage::Permissive), stage_ends: Some(at(ends)), ..Progress::default() };
+        let plan = plan_of(at(now), &progress, &staged);
+        assert_eq!((plan.stage, plan.deadline), (stage, deadline.map(at)), "{case}");
     }
 }
 
@@ -98,5 +117,35 @@ fn each_gateway_of_each_route_must_have_called_and_nobody_else_counts() {
         let loaded =
             Loaded { seen: seen.iter().map(|key| ((*key).to_owned(), 1)).collect(), ..Loaded::default() };
         assert_eq!(unseen(policy.as_ref(), &[&Loaded::default(), &loaded]).len(), expected, "{case}");
+    }
+
+    // Users' credentials alone open the port, or beside something of the gateway's own.
+    let users = Lock::Basic {
+        header_name: "authorization".to_owned(),
+        upstream: Upstream::Strip,
+        users: Some(vec![Credential {
+            id: "alice".to_owned(),
+            username: "alice".to_owned(),
+            verifier: String::new(),
+        }]),
+    };
+    for (case, list, seen, expected) in [
+        ("users alone, nobody", vec![users.clone()], vec![], 1),
+        ("users alone, another's", vec![users.clone()], vec!["bob", "key:a"], 1),
+        ("users alone", vec![users.clone()], vec!["alice"], 0),
+        ("users and a key, a user", vec![users.clone(), Lock::MutualTLS], vec!["alice"], 1),
+        ("users and a key", vec![users, Lock::MutualTLS], vec!["key:a"], 0),
+    ] {
+        let mut policy = policy(vec![route("shop/a", vec![caller("gateway/edge", Some("a"))])]);
+        policy.ports.push(Port {
+            port: PortRef::Number(8080),
+            protocol: Protocol::HTTP,
+            access: Access::Locked { locks: Locks { require: Require::All, list } },
+            transport: Transport::TLS,
+            enforcement: Enforcement::Audit,
+        });
+        let seen = seen.iter().map(|id| ((*id).to_owned(), 1)).collect();
+        let loaded = Loaded { seen, ..Loaded::default() };
+        assert_eq!(unseen(Some(&policy), &[&loaded]).len(), expected, "{case}");
     }
 }
