@@ -88,9 +88,6 @@ and the old ones are accepted for a day after that, if the route's rotation says
 
     while sleep 3600; do nginx -s reload; done &
 
-Where the lock comes in stages (rollout Staged), reload all replicas within five minutes of each other when these files
-are there for the first time: so long the lock waits for the others after the first has called with its key.
-
 A backend's address changes only when its Service is made anew; reload then.
 ",
         namespace = id.namespace,
