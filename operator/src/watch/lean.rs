@@ -229,7 +229,8 @@ mod tests {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": "orders-1", "namespace": "shop", "resourceVersion": version, "uid": "u1",
-                "labels": {"app": label}, "annotations": {"postern.dev/config": config},
+                "labels": {"app": label}, "annotations": {
+                    "postern.dev/config": config, "postern.dev/restartedAt": "2026-11-21T20:00:00.25Z"},
                 "creationTimestamp": "2026-11-21T20:00:00Z",
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "orders-abc",
                                      "uid": "u2", "controller": true}],
@@ -265,6 +266,7 @@ mod tests {
                 .mounts_lock_secret
         );
         assert_eq!((pod.sidecar_restarts, facts.sidecar_started), (2, true));
+        assert_eq!(facts.restarted, Some("2026-11-21T20:00:00.25Z".parse().unwrap()));
         assert_eq!(facts.ips.len(), 2);
         assert!(facts.ready);
         assert_eq!(facts.owner.unwrap().kind, "ReplicaSet");
