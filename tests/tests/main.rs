@@ -26,6 +26,7 @@ mod forwarded_certificate;
 mod gateway_identity_headers;
 mod hand_injected_for_other_trust;
 mod header_lock;
+mod helm_rollback;
 mod http2_and_streaming;
 mod injected_image_changed;
 mod ipv6_only_service;
