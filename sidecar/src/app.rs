@@ -15,6 +15,7 @@ use rustls::crypto::CryptoProvider;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use self::error::StartError;
 use self::threads::{Started, control_runtime, start_workers};
 use crate::destination::{Destination, Fixed, Redirected, Target};
 use crate::limits::Limits;
@@ -26,7 +27,7 @@ use crate::probes::{Health, ProbeServer, Prober, Probes, record};
 use crate::readiness::{Pending, Readiness};
 use crate::reload::guard::{Expectation, Secret};
 use crate::reload::standalone::File;
-use crate::reload::{LoadError, Reloader, Source};
+use crate::reload::{Reloader, Source};
 use crate::status::Status;
 use crate::vital::Vital;
 use crate::{admin, credentials, drain, worker};
@@ -88,41 +89,6 @@ impl Default for Ports {
             admin: layout::ADMIN_PORT,
         }
     }
-}
-
-/// Why a sidecar doesn't start, or ends unasked.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A port in use, or an address that isn't there.
-    #[error("cannot listen on {place} ({error})")]
-    Bind {
-        /// Which.
-        place: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// The file of `--config`.
-    #[error(transparent)]
-    Config(#[from] LoadError),
-    /// The pod's addresses.
-    #[error("the pod's own addresses cannot be listed ({0})")]
-    Addresses(io::Error),
-    /// Threads, signals, sockets.
-    #[error("the system gives no {what} ({error})")]
-    System {
-        /// What is missing.
-        what: &'static str,
-        /// Why.
-        error: io::Error,
-    },
-    /// No cryptography was installed for this process.
-    #[error("no crypto provider is installed; the program must install one before anything else")]
-    NoProvider,
-    /// A part without which it would guard nothing, or not as it should.
-    #[error(
-        "{0} has ended unasked, so the sidecar ends too and must be started anew; report what was written before"
-    )]
-    Ended(String),
 }
 
 /// Everything that is bound.
@@ -401,6 +367,7 @@ fn read_record(guard: &Guard, own: Arc<OwnAddresses>) -> Result<(Prober, PortNam
     Ok((prober, names))
 }
 
+mod error;
 mod threads;
 
 #[cfg(test)]

@@ -1,32 +1,28 @@
 //! One connection: accept → tls → identify → authorize → forward.
+//!
+//! [`enter`] brings it in, [`sweep`] judges it anew whenever the configuration changes.
 
+mod enter;
 mod sweep;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use postern_config::policy::Enforcement;
-use rustls::crypto::SupportedKxGroup;
 use rustls_pki_types::UnixTime;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
-use crate::authorize::door::{Door, Locked};
-use crate::authorize::{Ask, Code, Denial, Ground, Request, Standing, authorize, closed};
+pub(crate) use self::enter::serve;
+use crate::authorize::door::Locked;
+use crate::authorize::{Ground, Standing};
 use crate::budget::Ticket;
 use crate::destination::{Destination, Target};
-use crate::first_bytes::{self, Speaks};
-use crate::forward;
 use crate::generation::Generation;
 use crate::identify::{Caller, Refusal};
-use crate::log::line::Outcome;
-use crate::log::{self, Asked, Party};
-use crate::metrics::{Handshake, Kind, Open};
+use crate::log::Party;
+use crate::metrics::{Kind, Open};
 use crate::signal::{Order, Signal};
-use crate::tls::{self, Admission as _, HandshakeError, Peer};
 use crate::worker::Worker;
 
 /// A connection as a listener accepted it.
@@ -100,216 +96,6 @@ pub enum Entry {
     Plaintext,
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, inbound: Inbound) {
-    let peer = inbound.peer;
-    let Ok(stream) = TcpStream::from_std(inbound.stream) else { return };
-    // Failure costs latency only.
-    let _ = stream.set_nodelay(true);
-    let target = match inbound.destination.of(&stream) {
-        Ok(target) => target,
-        Err(denial) => return worker.refuse(&denial, peer, 0, Party::Unknown, Asked::default()),
-    };
-    // Boxed, because it is large, and would be moved with the task that serves.
-    if let Err(refusal) = Box::pin(enter(&worker, stream, peer, target, inbound.ticket)).await {
-        refuse(&worker, &refusal, peer, target);
-    }
-}
-
-fn refuse(worker: &Worker, refusal: &Refusal, peer: SocketAddr, target: Target) {
-    let party = refusal.presented.as_ref().map_or(Party::Unknown, Party::Presented);
-    worker.refuse(&refusal.denial, peer, target.port, party, Asked::default());
-}
-
-async fn enter(
-    worker: &Rc<Worker>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    target: Target,
-    mut ticket: Ticket,
-) -> Result<(), Box<Refusal>> {
-    let generation =
-        worker.generation().ok_or_else(|| Refusal::bare(Code::NoPolicy, "no valid policy is loaded"))?;
-    let policy = &generation.gate.policy;
-    match policy.door(target.port) {
-        None => return Err(bare(closed(target.port))),
-        Some(Door::Open) => {
-            ticket.open().map_err(bare)?;
-            let connection = worker.register(Connection::new(peer, target, ticket, Entry::Bytes, Kind::Open));
-            return bytes(worker, &connection, stream).await.map_err(bare);
-        }
-        Some(Door::Paths(_)) => {
-            ticket.open().map_err(bare)?;
-            let connection = Connection::new(peer, target, ticket, Entry::Paths, Kind::Open);
-            connection.head_since.set(Some(worker.now()));
-            let connection = worker.register(connection);
-            forward::http(worker, &connection, &generation, stream, false).await;
-            return Ok(());
-        }
-        Some(Door::Locked(_)) => {}
-    }
-    let locked = policy.locked(target.port).ok_or_else(|| bare(closed(target.port)))?;
-    if !locked.takes_plaintext() {
-        return secure(worker, &generation, stream, peer, target, ticket).await;
-    }
-    let telling = tokio::time::timeout(worker.limits().handshake, first_bytes::tell(stream));
-    let told = tokio::select! {
-        told = telling => told,
-        () = worker.until_draining() => return Ok(()),
-        () = ticket.evicted() => return Err(make_room(worker)),
-    };
-    match told {
-        Ok(Ok(Some((Speaks::Tls, stream)))) if locked.takes_tls() => {
-            secure(worker, &generation, stream, peer, target, ticket).await
-        }
-        Ok(Ok(Some((speaks, stream)))) => {
-            ticket.seen();
-            let connection = Connection::new(peer, target, ticket, Entry::Plaintext, Kind::Http);
-            let generation = worker.generation().unwrap_or(generation);
-            let is_http2 = speaks == Speaks::Http2;
-            serve_locked(worker, &generation, connection, stream, is_http2).await
-        }
-        // The caller went away.
-        Ok(Ok(None) | Err(_)) => Ok(()),
-        Err(_) => {
-            let reason = format!("nothing came within {} s", worker.limits().handshake.as_secs());
-            Err(Refusal::bare(Code::HandshakeTimeout, reason))
-        }
-    }
-}
-
-fn bare(denial: Denial) -> Box<Refusal> {
-    Box::new(Refusal { denial, presented: None })
-}
-
-fn make_room(worker: &Worker) -> Box<Refusal> {
-    worker.metrics.handshake(Handshake::Refused, None);
-    let reason = "closed before the end of its handshake, to make room for newer connections";
-    Refusal::bare(Code::TooManyConnections, reason)
-}
-
-/// A connection by TLS to a port with locks.
-async fn secure<S>(
-    worker: &Rc<Worker>,
-    generation: &Arc<Generation>,
-    stream: S,
-    peer: SocketAddr,
-    target: Target,
-    ticket: Ticket,
-) -> Result<(), Box<Refusal>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let config = generation.tls(target.port).ok_or_else(|| bare(closed(target.port)))?;
-    let handshake = tls::accept(config, stream, worker.limits().handshake);
-    let accepted = tokio::select! {
-        accepted = handshake => accepted,
-        // Nothing has been asked for yet, so nothing is lost.
-        () = worker.until_draining() => return Ok(()),
-        () = ticket.evicted() => return Err(make_room(worker)),
-    };
-    ticket.seen();
-    let (stream, shown) = match accepted {
-        Ok(accepted) => accepted,
-        Err(HandshakeError::Closed) => {
-            worker.metrics.handshake(Handshake::Closed, None);
-            return Ok(());
-        }
-        Err(HandshakeError::Refused(refusal, stream)) => {
-            worker.metrics.handshake(Handshake::Refused, None);
-            refuse(worker, &refusal, peer, target);
-            if let Some(stream) = stream {
-                tls::linger(stream).await;
-            }
-            return Ok(());
-        }
-    };
-    let group = stream.get_ref().1.negotiated_key_exchange_group().map(SupportedKxGroup::name);
-    worker.metrics.handshake(Handshake::Accepted, group);
-
-    let is_http = generation.gate.policy.locked(target.port).is_some_and(|it| it.protocol.is_http());
-    let kind = if is_http { Kind::Http } else { Kind::Tcp };
-    let mut connection = Connection::new(peer, target, ticket, Entry::Tls, kind);
-    connection.authorities.set(*generation.gate.authorities.digest());
-    match shown {
-        Peer::Nobody => {}
-        Peer::Known(caller) => connection.caller = Some(caller),
-        Peer::Refused(refusal) => connection.unverified = Some(refusal),
-    }
-    // A new configuration may have come during the handshake.
-    let newest = worker.generation().unwrap_or_else(|| Arc::clone(generation));
-    if !Arc::ptr_eq(&newest, generation) {
-        connection.identify_again(&newest)?;
-    }
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    serve_locked(worker, &newest, connection, stream, is_http2).await
-}
-
-/// A connection to a port with locks, once its transport stands.
-async fn serve_locked<S>(
-    worker: &Rc<Worker>,
-    generation: &Arc<Generation>,
-    connection: Connection,
-    stream: S,
-    is_http2: bool,
-) -> Result<(), Box<Refusal>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let port = connection.target.port;
-    // The door may be another by now than the one that the caller came to.
-    let locked = connection.door(generation).ok_or_else(|| bare(closed(port)))?;
-    connection.settle(locked, generation, worker.now());
-    let connection = worker.register(connection);
-    if connection.kind == Kind::Http {
-        forward::http(worker, &connection, generation, stream, is_http2).await;
-    } else if let Err(denial) = bytes(worker, &connection, stream).await {
-        worker.refuse(&denial, connection.peer, port, connection.party(), Asked::default());
-    }
-    Ok(())
-}
-
-/// Admits and passes on a connection whose bytes are not looked at.
-async fn bytes<S>(worker: &Rc<Worker>, connection: &Rc<Connection>, stream: S) -> Result<(), Denial>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let started = Instant::now();
-    let (upstream, route) = admit_bytes(worker, connection).await?;
-    forward::bytes(worker, connection, stream, upstream).await;
-    if worker.access_log() {
-        let outcome = Outcome {
-            route: route.as_deref(),
-            received: Some(connection.received.get()),
-            sent: Some(connection.sent.get()),
-            took: Some(started.elapsed()),
-            ..Outcome::default()
-        };
-        let (peer, port) = (connection.peer, connection.target.port);
-        log::line::permit(peer, port, connection.caller.as_deref(), Asked::default(), outcome);
-    }
-    Ok(())
-}
-
-/// A connection to the application, and by which route.
-async fn admit_bytes(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-) -> Result<(TcpStream, Option<String>), Denial> {
-    let generation =
-        worker.generation().ok_or_else(|| Denial::new(Code::NoPolicy, "no valid policy is loaded"))?;
-    let standing = connection.standing(&generation);
-    let shown = connection.shown(&standing, &[]);
-    let request = Request { port: connection.target.port, shown, ask: Ask::Connection };
-    let permit = authorize(&generation.gate.policy, &request)?;
-    connection.admitted(worker, &generation, &permit);
-    if let Some(denial) = permit.would_deny() {
-        worker.spare(denial, connection, Asked::default());
-    }
-    let upstream = forward::dial(&permit, connection.target.address, &worker.limits()).await?;
-    Ok((upstream, permit.route().map(str::to_owned)))
-}
-
 impl Connection {
     fn new(peer: SocketAddr, target: Target, ticket: Ticket, entry: Entry, kind: Kind) -> Self {
         Self {
@@ -349,23 +135,6 @@ impl Connection {
             (None, Some(refusal)) => refusal.presented.as_ref().map_or(Party::Unknown, Party::Presented),
             (None, None) => Party::Unknown,
         }
-    }
-
-    /// Judges the certificate anew, under another configuration than the one of the handshake.
-    fn identify_again(&mut self, generation: &Arc<Generation>) -> Result<(), Box<Refusal>> {
-        let (gate, port) = (&generation.gate, self.target.port);
-        let locked = gate.policy.locked(port).ok_or_else(|| bare(closed(port)))?;
-        if let Some(caller) = &self.caller {
-            match gate.admit(&caller.chain, UnixTime::now()) {
-                Ok(again) => self.caller = Some(Box::new(again)),
-                Err(refusal) if locked.enforcement == Enforcement::Audit => {
-                    (self.caller, self.unverified) = (None, Some(refusal));
-                }
-                Err(refusal) => return Err(refusal),
-            }
-            self.authorities.set(*gate.authorities.digest());
-        }
-        Ok(())
     }
 
     /// Decides whose place in the budget it takes. A stranger's place isn't kept for longer than it takes to refuse

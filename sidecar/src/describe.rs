@@ -125,7 +125,7 @@ fn plain(text: &str) -> String {
 
 fn name(link: &str) -> String {
     let path: Vec<&str> =
-        link.split("::").filter(|part| !matches!(*part, "crate" | "policy" | "settings")).collect();
+        link.split("::").filter(|part| !matches!(*part, "crate" | "super" | "policy" | "settings")).collect();
     let field = |part: &&str| {
         let mut words = part.split('_');
         let first = words.next().unwrap_or_default().to_owned();

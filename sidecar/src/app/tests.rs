@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::generation::Generation;
+use crate::reload::LoadError;
 
 /// Comes to grief at once.
 struct Broken(PathBuf);
