@@ -308,7 +308,9 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut random = [0; 16];
     // Without randomness the id is no id, but the request need not suffer for it.
     let _ = rand::fill(&mut random);
-    HeaderValue::try_from(hex::encode(random)).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    let mut text = [b'-'; 32];
+    let _ = hex::encode_to_slice(random, &mut text);
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
 #[cfg(test)]

@@ -176,6 +176,7 @@ fn write(out: &Path, results: &[report::Result]) -> Result<()> {
     let rows: Vec<_> = results.iter().map(report::Result::json).collect();
     let text = serde_json::to_string_pretty(&json!({"rows": rows}))? + "\n";
     std::fs::write(out.join("result.json"), text)?;
+    std::fs::write(out.join("result.md"), report::table(results))?;
     std::fs::write(out.join("result.svg"), picture::draw(results))?;
     Ok(())
 }

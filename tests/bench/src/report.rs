@@ -1,5 +1,7 @@
 //! What was measured: a line for each ratio, and all of it as JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::proxies::Kind;
@@ -69,6 +71,46 @@ impl Result {
             "value": self.value(), "ratios": ratios.collect::<Value>(), "rounds": rounds,
         })
     }
+}
+
+/// All figures as a table of Markdown; a ratio that misses its goal is bold.
+pub(crate) fn table(results: &[Result]) -> String {
+    let mut text = "| row | unit | Postern | HAProxy | nginx | Envoy | ratios, and goals |\n".to_owned();
+    text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+    for result in results {
+        let Row { name, unit, peers, most, .. } = &result.row;
+        let of = |kind: Kind| {
+            let at = peers.iter().position(|(peer, _)| *peer == Peer::Proxy(kind));
+            let numbers = at.and_then(|at| result.others.get(at)).filter(|numbers| !numbers.is_empty());
+            numbers.map_or_else(|| "–".to_owned(), |numbers| figure(median(numbers.clone())))
+        };
+        let mut goals: Vec<String> = result
+            .ratios()
+            .iter()
+            .map(|ratio| {
+                let peer = ratio.peer.name();
+                match ratio.goal {
+                    Some(goal) if ratio.value > goal => {
+                        format!("{peer} **{:.2}** (goal {goal})", ratio.value)
+                    }
+                    Some(goal) => format!("{peer} {:.2} (goal {goal})", ratio.value),
+                    None => format!("{peer} {:.2}", ratio.value),
+                }
+            })
+            .collect();
+        goals.extend(most.map(|most| format!("at most {most} {unit}")));
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{name}` | {unit} | {} | {} | {} | {} | {} |",
+            figure(result.value()),
+            of(Kind::Haproxy),
+            of(Kind::Nginx),
+            of(Kind::Envoy),
+            goals.join(", ")
+        );
+    }
+    text
 }
 
 /// With as many digits as mean something.

@@ -1,5 +1,7 @@
 //! A caller by HTTP/1.1 that keeps its connection.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,10 +26,10 @@ impl Http1 {
         let mut head =
             format!("{} /{} HTTP/1.1\r\nhost: {SERVER}\r\nuser-agent: bench\r\n", asked.method(), asked.down);
         for (name, value) in &asked.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         if !asked.up.is_empty() {
-            head.push_str(&format!("content-length: {}\r\n", asked.up.len()));
+            let _ = write!(head, "content-length: {}\r\n", asked.up.len());
         }
         head.push_str("\r\n");
         Self { stream, head: head.into(), body: asked.up.clone(), down: asked.down, input: Vec::new() }
