@@ -45,13 +45,21 @@ use crate::schema;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.gateways) || has(self.callers)")
+    .message("this key is for nobody: write gateways, callers or both"))]
 pub struct ApiRouteSpec {
     /// The lock that this key fits: a BackendTrust in this namespace.
     pub trust_ref: TrustRef,
     /// The gateways that get a key. The platform's administrator declares them in the chart's values, and says
     /// there which namespaces may use them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = limits::GATEWAYS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub gateways: Vec<GatewayRef>,
+    /// Callers with a name, from the BackendTrust's `callers`, that may call past the gateways. They count only if its
+    /// `accepts` has `Callers`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::caller_names")]
+    pub callers: Vec<String>,
     /// The Service in front of the pods behind the lock.
     pub backend_ref: BackendRef,
     /// Host names that may be asked for: exact, or `*.` and a suffix. Absent: any.

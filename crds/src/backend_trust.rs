@@ -2,20 +2,24 @@
 
 #![allow(unreachable_pub, reason = "the derive KubeSchema copies each type into a function")]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::authorities::ClientAuthority;
+use crate::callers::{NamedCaller, Tenant};
 use crate::duration::Duration;
-use crate::limits;
 use crate::locks::{Accepted, Locks, Transport};
 use crate::port::PortRef;
-use crate::rollout::{AuditStatus, Enforcement, Rollout, Stage};
+use crate::rollout::{Enforcement, Rollout};
 use crate::rotation::Rotation;
 use crate::schema;
 use crate::selector::PodSelector;
 use crate::sidecar::Sidecar;
+
+mod status;
+
+pub use status::{BackendTrustStatus, CertificateStatus, PodsStatus, PortStatus, TrustSummary};
 
 /// What the pods behind this lock demand of a caller: mutual TLS, and a key that an `ApiRoute` has handed out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -66,6 +70,12 @@ use crate::sidecar::Sidecar;
     ).message("a TCP port carries no headers, so mutual TLS is the one lock for it: write locks: {all: [{type: MutualTLS}]} \
                for that port"),
     validation = Rule::new(
+        "has(self.callers) || has(self.tenant) \
+         || !((has(self.locks) && (has(self.locks.all) ? self.locks.all.exists(l, l.type == 'Caller') : self.locks.any.exists(l, l.type == 'Caller'))) \
+         || (has(self.ports) && self.ports.exists(p, has(p.locks) \
+             && (has(p.locks.all) ? p.locks.all.exists(l, l.type == 'Caller') : p.locks.any.exists(l, l.type == 'Caller')))))"
+    ).message("a lock of type Caller needs to know whom it lets in: write callers or tenant"),
+    validation = Rule::new(
         "!has(self.promoteAfter) || (has(self.enforcement) && self.enforcement == 'Audit') \
          || (has(self.ports) && self.ports.exists(p, has(p.enforcement) && p.enforcement == 'Audit'))"
     ).message("there is nothing to promote where every denial is carried out: write enforcement: Audit, \
@@ -78,7 +88,8 @@ pub struct BackendTrustSpec {
         .message("podSelector can't be changed, since pods that left it would run without a lock: \
                   create another BackendTrust with the new selector, then delete this one"))]
     pub pod_selector: PodSelector,
-    /// Whom an ApiRoute may let in: `Gateways`. Absent: `Gateways` alone.
+    /// Whom an ApiRoute may let in: `Gateways`, `Callers` (callers with a name, past the gateways). Absent: `Gateways`
+    /// alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::accepted")]
     pub accepts: Vec<Accepted>,
@@ -115,6 +126,18 @@ pub struct BackendTrustSpec {
     /// What happens to pods that ran before the lock was there. Absent: `RollingUpdate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_strategy: Option<UpdateStrategy>,
+    /// Who vouches for the certificates of callers; exactly these. Without `postern` the gateways' keys open nothing.
+    /// Absent: Postern alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub client_authorities: Vec<ClientAuthority>,
+    /// What all callers with a name share, for locks of type `Caller`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
+    /// Callers with a name. Each gets in where an ApiRoute names it, and `accepts` has `Callers`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub callers: Vec<NamedCaller>,
     /// Replacing keys and certificates ahead of their time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
@@ -261,140 +284,4 @@ pub enum UpdateStrategyType {
     RollingUpdate,
     /// By whoever runs them.
     OnDelete,
-}
-
-/// What the operator has seen and done.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BackendTrustStatus {
-    /// The `metadata.generation` that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `Accepted`, `ResolvedRefs`, `Armed`, `Programmed` and `Ready`, the sum of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::conditions")]
-    pub conditions: Vec<Condition>,
-    /// Texts for the columns of `kubectl get`; not for programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<TrustSummary>,
-    /// How far the lock has come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::one_of::<Stage>")]
-    pub stage: Option<Stage>,
-    /// When the stages end at the latest, once each gateway has called with its key: until then the last of its replicas
-    /// may still call without. Absent: at the deadline of `spec.rollout`, or they have ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub stage_ends: Option<Time>,
-    /// Since when denials are carried out where the spec says `Audit`, because `promoteAfter` is over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
-    pub promoted_at: Option<Time>,
-    /// The configuration that the pods are meant to have loaded: `sha256:` and hexadecimal digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::TEXT))]
-    pub config_hash: Option<String>,
-    /// How many accepted keys (ApiRoute) fit this lock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attached_routes: Option<i32>,
-    /// The selected pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pods: Option<PodsStatus>,
-    /// The container ports that callers can reach, with what guards each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = limits::STATUS_PORTS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port", "transport"]))]
-    pub ports: Vec<PortStatus>,
-    /// The certificates that the backend presents.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = limits::CERTIFICATES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub certificates: Vec<CertificateStatus>,
-}
-
-/// Texts for columns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TrustSummary {
-    /// What a caller must show: `mTLS`, `Basic`, `mTLS+Header` (all of them), `Basic|Header` (one of them); then
-    /// `plaintext` and `+1 open` where that is so, and `trusted workload` where the pods' own containers may be
-    /// privileged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::SUMMARY))]
-    pub locks: Option<String>,
-    /// `-`: a lock of mutual TLS has no modes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::SUMMARY))]
-    pub mode: Option<String>,
-    /// Guarded and selected pods, for example `2/3`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::SUMMARY))]
-    pub guarded: Option<String>,
-}
-
-/// The selected pods, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PodsStatus {
-    /// Pods that the selector selects and that have not ended.
-    pub selected: i32,
-    /// Selected pods that run behind this lock.
-    pub guarded: i32,
-    /// Guarded pods that have loaded `configHash`, by their own word.
-    pub current: i32,
-    /// Names of selected pods that run without the lock; at most 64 of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = limits::UNGUARDED), inner(length(max = limits::TEXT)), extend("x-kubernetes-list-type" = "atomic"))]
-    pub unguarded: Vec<String>,
-}
-
-/// One container port.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PortStatus {
-    /// Its number.
-    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
-    pub port: u16,
-    /// Its name, where the pods give it one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::TEXT))]
-    pub name: Option<String>,
-    /// What the application speaks there: `HTTP`, `H2C`, `HTTPS` or `TCP`; absent for an open port. `UDP` for a UDP
-    /// port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::one_of::<Protocol>")]
-    pub protocol: Option<Protocol>,
-    /// What a caller must show, as in `summary`, or `open`.
-    #[schemars(length(max = limits::TEXT))]
-    pub locks: String,
-    /// How callers come to it: by `TLS`, `Plaintext`, or `UDP` for a UDP port.
-    #[schemars(length(max = limits::TEXT))]
-    pub transport: String,
-    /// What becomes of a denial at present: `Enforce` or `Audit`. Absent for an open port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::one_of::<Enforcement>")]
-    pub enforcement: Option<Enforcement>,
-    /// With `Audit`: who would have been denied, counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audit: Option<AuditStatus>,
-    /// Services that lead to it, each `<name>:<Service port>`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = limits::SERVICES), inner(length(max = limits::TEXT)), extend("x-kubernetes-list-type" = "atomic"))]
-    pub services: Vec<String>,
-}
-
-/// One certificate of the backend.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CertificateStatus {
-    /// Which one: `postern` is the one that Postern issues.
-    #[schemars(length(max = limits::TEXT))]
-    pub name: String,
-    /// SHA-256 of the certificate (DER), lower-case hexadecimal digits.
-    #[schemars(length(max = limits::TEXT))]
-    pub sha256: String,
-    /// When it expires.
-    #[schemars(schema_with = "schema::time")]
-    pub not_after: Time,
-    /// When Postern replaces it.
-    #[schemars(schema_with = "schema::time")]
-    pub renewal_time: Time,
 }

@@ -13,7 +13,10 @@ pub enum ConditionType {
     Armed,
     /// What was asked for has been written and taken up.
     Programmed,
-    /// The sum of the others.
+    /// Whether somebody gets in past the gateways; `True` is the bad answer, and the lock may be Ready all the same.
+    /// Absent: nobody whom the operator knows of.
+    Bypassable,
+    /// The sum of the others but [`Self::Bypassable`].
     Ready,
 }
 
@@ -25,6 +28,7 @@ impl ConditionType {
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Armed => "Armed",
             Self::Programmed => "Programmed",
+            Self::Bypassable => "Bypassable",
             Self::Ready => "Ready",
         }
     }
@@ -142,6 +146,12 @@ reasons! {
     RefNotFound [ResolvedRefs]
         "A BackendTrust, a Service, a Secret or a namespace that the object names doesn't exist."
         => "Create it, or correct the name; the message has it.";
+    InvalidBundle [ResolvedRefs]
+        "A file of CA certificates that clientAuthorities names can't be used. What was valid before stays in force."
+        => "Correct the file as the message says; its change is noticed within a minute.";
+    InvalidCertificate [ResolvedRefs]
+        "A certificate of a caller, or what it is to be known by, can't be used."
+        => "Correct what the message names; a change of the object is noticed within a minute.";
     BackendNotGuarded [ResolvedRefs]
         "The Service also leads to pods that are not behind the lock, or to none that is."
         => "Make the Service's selector and the BackendTrust's podSelector select the same pods.";
@@ -171,6 +181,10 @@ reasons! {
     NoPods [Programmed]
         "No pod is selected, so nothing shows that the lock holds. Ready is then Unknown."
         => "Start the workload, or correct the podSelector (in a new BackendTrust) or the pods' labels.";
+    KeyHeldByCallers [Bypassable]
+        "An ApiRoute lets callers with a name in past the gateways, and the BackendTrust accepts it. The lock holds for \
+         everybody else."
+        => "If that is not meant, take the callers out of the ApiRoute that the message names, or Callers out of accepts.";
     Staged [Ready]
         "The lock comes in stages (rollout Staged) and still lets everybody in on its HTTP ports."
         => "Wait until every pod is behind the lock and each gateway has called with its key, from all of its replicas; \

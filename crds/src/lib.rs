@@ -5,7 +5,9 @@
 //! them by the binary `crdgen`.
 
 pub mod api_route;
+pub mod authorities;
 pub mod backend_trust;
+pub mod callers;
 pub mod condition;
 pub mod duration;
 pub mod limits;

@@ -170,6 +170,8 @@ pub enum Transport {
 pub enum Accepted {
     /// Gateways that the administrator declared.
     Gateways,
+    /// Callers with a name, past the gateways.
+    Callers,
 }
 
 /// A Secret in the same namespace.

@@ -247,6 +247,39 @@ pub(crate) fn fingerprint(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// A certificate's subject, RFC 4514.
+pub(crate) fn subject(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1024,
+        &[(
+            "!self.startsWith('/') && self.contains('=') && !self.matches('[[:cntrl:]]')".to_owned(),
+            "write the whole subject as openssl x509 -noout -subject -nameopt RFC2253 shows it, such as CN=acme,O=Acme",
+        )],
+    )
+}
+
+/// The value of a subject alternative name.
+pub(crate) fn san_value(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1024,
+        &[(
+            "!self.matches('[^!-~]') && !self.contains('*')".to_owned(),
+            "write one name in printable ASCII, without spaces and without '*'",
+        )],
+    )
+}
+
+/// Names of callers.
+pub(crate) fn caller_names(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 64,
+        "x-kubernetes-list-type": "set",
+        "items": rule_name(generator),
+    })
+}
+
 /// Several of them.
 pub(crate) fn fingerprints(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -25,6 +25,7 @@ use crate::settings::Settings;
 use crate::watch::Stores;
 use crate::watch::lean::LeanPod;
 
+mod documents;
 mod outputs;
 mod read;
 mod references;
@@ -122,7 +123,15 @@ pub async fn gather(
     pods.sort_by(|a, b| a.name().cmp(b.name()));
     let name = admission::object_name(&key.namespace, &key.name);
     let own = own.into_iter().next();
-    let (lock_secret, policy, binding, network_policy, outputs::Outputs { keys, unreadable }, references) = tokio::try_join!(
+    let (
+        lock_secret,
+        policy,
+        binding,
+        network_policy,
+        outputs::Outputs { keys, unreadable },
+        references,
+        documents,
+    ) = tokio::try_join!(
         get::<Secret>(Api::namespaced((*client).clone(), &key.namespace), layout::secret_name(&key.name)),
         get::<ValidatingAdmissionPolicy>(Api::all((*client).clone()), name.clone()),
         get::<ValidatingAdmissionPolicyBinding>(Api::all((*client).clone()), name.clone()),
@@ -132,6 +141,7 @@ pub async fn gather(
         ),
         outputs::outputs(client, settings, key, &all_routes),
         references::references(client, key, own.as_deref()),
+        documents::documents(client, key, own.as_deref()),
     )?;
     let namespace = stores.namespaces.get(&ObjectRef::new(&key.namespace));
     let inputs = Inputs {
@@ -148,6 +158,7 @@ pub async fn gather(
         unreadable,
         admission: admission_state(policy.as_ref(), binding.as_ref()),
         references,
+        documents,
         armed_since: armed_since(status),
         progress: Progress::new(status),
         routes,

@@ -4,6 +4,7 @@
 //! is written again must hold the private key that it holds already; see [`Leaf`].
 
 mod credentials;
+mod documents;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use postern_config::bundle::Bundle;
 use postern_config::loaded::Loaded;
+use postern_crds::authorities::DataKeyRef;
 use postern_crds::{ApiRoute, BackendTrust};
 use zeroize::Zeroizing;
 
@@ -25,6 +27,7 @@ pub use credentials::{
     BasicCredential, Credentials, HeaderValue, KeyCredentials, PreviousCredentials, Reference, SecretData,
     SecretText, basic_id, header_id,
 };
+pub use documents::Document;
 
 /// The unit of reconciliation: a `BackendTrust` by namespace and name, whether or not it exists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +105,8 @@ pub struct Inputs {
     pub admission: Existing<Option<Selector>>,
     /// The Secrets that the lock names, by name.
     pub references: BTreeMap<String, Reference>,
+    /// The single keys of ConfigMaps and Secrets that it names.
+    pub documents: BTreeMap<DataKeyRef, Document>,
     /// Since when the lock's `Armed` condition has been `True` without a break; from its status.
     pub armed_since: Option<Timestamp>,
     /// How far the lock has come into force; from its status.

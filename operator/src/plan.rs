@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use postern_config::policy::{ForwardedCertificate, Policy, PortRef, Protocol, Rule};
+use postern_config::policy::{Caller, ForwardedCertificate, Policy, PortRef, Protocol, Rule};
 use postern_crds::api_route::Verification;
 use postern_crds::{ConditionType, Reason};
 
@@ -143,6 +143,21 @@ pub struct LockPlan {
     pub admission: Option<AdmissionPlan>,
     /// Whether pods that ran before are replaced by the operator.
     pub replace_pods: bool,
+    /// The modes of its locks of type `Caller`, for the column; `-` where it has none.
+    pub mode_label: String,
+    /// `spec.callers`, for status.
+    pub callers: Vec<CallerFacts>,
+}
+
+/// What is known of a caller with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerFacts {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the single certificates that are its own, lower-case hex.
+    pub sha256: Vec<String>,
+    /// When the first of those that are read ends.
+    pub not_after: Option<Timestamp>,
 }
 
 /// The admission policy of one lock; the images come from the settings.
@@ -190,6 +205,8 @@ pub struct BundlePlan {
     pub callers: BTreeMap<String, KeyId>,
     /// What each identity whose key can't be read now ([`KeyAction::Unread`]) is let in by.
     pub kept: BTreeMap<String, Kept>,
+    /// By the policy's name of a caller with a name: its credentials, of which the verifiers are yet to be made.
+    pub credentials: BTreeMap<String, OwnCredential>,
     /// The server certificate.
     pub leaf: LeafPlan,
     /// What lies there now.
@@ -219,6 +236,8 @@ pub struct RoutePlan {
     pub rules: Vec<Rule>,
     /// One for each gateway that it names.
     pub keys: Vec<KeyPlan>,
+    /// Callers with a name whom it lets in, as the policy has them.
+    pub callers: Vec<Caller>,
 }
 
 impl RoutePlan {
@@ -227,9 +246,9 @@ impl RoutePlan {
         self.refusals.is_empty()
     }
 
-    /// Whether some gateway is let in by it: then it is in the policy.
+    /// Whether somebody is let in by it: then it is in the policy.
     pub fn attached(&self) -> bool {
-        self.holds() && self.keys.iter().any(|key| key.action.admits())
+        self.holds() && (!self.callers.is_empty() || self.keys.iter().any(|key| key.action.admits()))
     }
 }
 

@@ -130,10 +130,15 @@ pub fn is_refusal(outcome: &Outcome) -> bool {
 
 /// Makes all of them against a pod without a lock: each must reach the application.
 pub async fn all_get_in(cluster: &Cluster, target: &Target, attacks: &[Attack]) {
+    // The network of a new Service takes a moment.
+    all_get_in_within(cluster, target, attacks, 10).await;
+}
+
+/// The same, within so many seconds.
+pub async fn all_get_in_within(cluster: &Cluster, target: &Target, attacks: &[Attack], seconds: u64) {
     let before = target.hits(cluster).await;
     let mut left = attacks.to_vec();
-    // The network of a new Service takes a moment.
-    wait::until("every try to get in without a lock, or its refusal would prove nothing", 10, async || {
+    wait::until("every try to get in, or a refusal would prove nothing", seconds, async || {
         let tried = try_all(cluster, &left).await;
         left = tried.iter().filter(|one| !one.made.outcome.got_in()).map(|one| one.attack.clone()).collect();
         let kept_out = tried.iter().filter(|one| !one.made.outcome.got_in());

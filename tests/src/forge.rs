@@ -13,6 +13,7 @@ use crate::install;
 
 /// The certificates of an authority and its key.
 pub struct Authority {
+    certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -29,6 +30,8 @@ pub struct Leaf {
     pub usage: ExtendedKeyUsagePurpose,
     /// Whether it says that it is a CA.
     pub authority: bool,
+    /// The common name of its subject, which is else empty.
+    pub common_name: Option<String>,
 }
 
 impl Leaf {
@@ -40,12 +43,21 @@ impl Leaf {
             until_days: 30,
             usage: ExtendedKeyUsagePurpose::ClientAuth,
             authority: false,
+            common_name: None,
         }
+    }
+
+    /// As it is, with a subject.
+    pub fn named(self, common_name: &str) -> Self {
+        Self { common_name: Some(common_name.to_owned()), ..self }
     }
 
     fn params(&self) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
+        if let Some(name) = &self.common_name {
+            params.distinguished_name.push(rcgen::DnType::CommonName, name.as_str());
+        }
         params.subject_alt_names = vec![SanType::URI(self.uri.as_str().try_into().expect("an ASCII URI"))];
         params.not_before = OffsetDateTime::now_utc() + Duration::days(self.from_days);
         params.not_after = OffsetDateTime::now_utc() + Duration::days(self.until_days);
@@ -65,7 +77,8 @@ impl Authority {
             cluster.secret(install::NAMESPACE, name).await.unwrap_or_else(|| panic!("no Secret {name}"));
         let pem = |key: &str| String::from_utf8(secret[key].clone()).expect("PEM is text");
         let key = KeyPair::from_pem(&pem("tls.key")).expect("a key");
-        Self { issuer: Issuer::from_ca_cert_pem(&pem("tls.crt"), key).expect("an authority") }
+        let certificate = pem("tls.crt");
+        Self { issuer: Issuer::from_ca_cert_pem(&certificate, key).expect("an authority"), certificate }
     }
 
     /// Postern's own for callers.
@@ -83,7 +96,7 @@ impl Authority {
         let secret = cluster.secret(install::NAMESPACE, of).await.unwrap_or_else(|| panic!("no Secret {of}"));
         let pem = String::from_utf8(secret["tls.crt"].clone()).expect("PEM is text");
         let key = KeyPair::generate().expect("a key");
-        Self { issuer: Issuer::from_ca_cert_pem(&pem, key).expect("an authority") }
+        Self { issuer: Issuer::from_ca_cert_pem(&pem, key).expect("an authority"), certificate: pem }
     }
 
     /// One of the attacker's own with a name of its own.
@@ -92,7 +105,14 @@ impl Authority {
         params.distinguished_name.push(rcgen::DnType::CommonName, "somebody else's authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Self { issuer: Issuer::new(params, KeyPair::generate().expect("a key")) }
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// Its certificate.
+    pub fn pem(&self) -> String {
+        self.certificate.clone()
     }
 
     /// A leaf with a new key.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::settings::{CallerMode, LockKind, Permission};
 
 const WHOLE: &str = "
 namespace: postern-system
@@ -20,6 +21,7 @@ gateways:
 webhook: {serviceName: hook, port: 8443}
 certificateLifetime: 1000h
 certificateOverlap: 12h
+floor: {plaintext: Deny, audit: Deny, foreignAuthorities: Deny, modes: [Force], lockTypes: [Caller]}
 ";
 
 const SMALLEST: &str = "
@@ -44,6 +46,14 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(config.gateways["edge"].hostnames["shop"], ["*.example.com"]);
     assert!(config.gateways["outside"].allowed.allows(&labels("false")));
     assert!(!config.gateways["nobody"].allowed.allows(&labels("true")));
+    let floor = Floor {
+        plaintext: Permission::Deny,
+        audit: Permission::Deny,
+        foreign_authorities: Permission::Deny,
+        modes: vec![CallerMode::Force],
+        lock_types: vec![LockKind::Caller],
+    };
+    assert_eq!(config.floor, floor);
     assert_eq!(config.lifetimes.certificate, SignedDuration::from_hours(1000));
     assert_eq!(config.lifetimes.overlap, SignedDuration::from_hours(12));
     assert_eq!(config.webhook, Webhook { service_name: "hook".to_owned(), port: 8443 });

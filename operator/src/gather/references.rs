@@ -22,7 +22,8 @@ pub(super) async fn references(
     let listed = trust.spec.ports.iter().filter(|port| port.open.is_none());
     let all: Vec<_> =
         std::iter::once(None).chain(listed.map(Some)).map(|port| doors::door(trust, port)).collect();
-    let read = references::named(all.iter()).into_iter().map(|name| async move {
+    let named = references::named(trust, all.iter());
+    let read = named.into_iter().map(|name| async move {
         let api = Api::<Secret>::namespaced(client.clone(), &key.namespace);
         match get(api, name.clone()).await {
             Ok(secret) => {

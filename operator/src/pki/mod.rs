@@ -1,6 +1,7 @@
 //! Certificates: two authorities kept apart, the leaves they sign, and when a leaf must be replaced.
 //!
 //! * [`authority`]: an authority's certificate and key, and issuing (RFC 5280).
+//! * [`foreign`]: certificates that somebody else made; pure.
 //! * [`leaf`]: what a leaf is to be, and the leaf that was issued.
 //! * [`inspect`]: what an existing leaf is, and whether it is due for renewal; pure.
 //! * [`store`]: the Secrets of the operator's own namespace, safe for two replicas.
@@ -8,6 +9,7 @@
 //! * [`keys`]: leaves as rustls presents them, swapped while connections run.
 
 pub mod authority;
+pub mod foreign;
 pub mod inspect;
 pub mod keys;
 pub mod leaf;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use postern_config::policy::Credential;
 use postern_config::verifier::sha256;
 
 use crate::inputs::{
@@ -10,7 +11,8 @@ use crate::inputs::{
     SecretText,
 };
 use crate::plan::{
-    BasicSpec, CredentialsPlan, CredentialsSpec, CredentialsStep, HeaderSpec, LeafPlan, LeafSpec, Plan,
+    BasicSpec, CredentialsPlan, CredentialsSpec, CredentialsStep, HeaderSpec, LeafPlan, LeafSpec,
+    OwnCredential, Plan,
 };
 
 /// Makes what a plan asks for: the only step with randomness in it.
@@ -41,6 +43,8 @@ pub struct Material {
     pub server: Option<Leaf>,
     /// For each key whose Secret is written.
     pub keys: BTreeMap<KeyId, KeyMaterial>,
+    /// By the policy's name of a caller with a name: what it is known by.
+    pub callers: BTreeMap<String, Credential>,
 }
 
 /// The certificates of one key.
@@ -86,6 +90,8 @@ impl Material {
                 (LeafPlan::Issue(spec) | LeafPlan::StageNext(spec), _) => Some(issue.leaf(spec)?),
                 (_, existing) => existing,
             };
+            material.callers =
+                bundle.credentials.iter().map(|(name, own)| of_caller(name, own, issue)).collect();
         }
         for key in plan.routes.iter().flat_map(|route| &route.keys) {
             let Some(step) = key.action.step() else { continue };
@@ -97,6 +103,16 @@ impl Material {
         }
         Ok(material)
     }
+}
+
+/// The credential of a caller with a name.
+fn of_caller<I: Issue>(name: &str, own: &OwnCredential, issue: &mut I) -> (String, Credential) {
+    let credential = Credential {
+        id: format!("{name}/basic"),
+        username: own.username.clone(),
+        verifier: issue.verifier(&own.username, &own.password),
+    };
+    (name.to_owned(), credential)
 }
 
 /// One step of a client leaf. `None` only if the plan keeps what doesn't exist, which `resolve` never asks for.

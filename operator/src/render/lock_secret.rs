@@ -96,7 +96,10 @@ fn next_sequence(last: Option<u64>, now_millis: i64) -> u64 {
 fn with_pins(bundle: &BundlePlan, material: &Material) -> Policy {
     let mut policy = bundle.policy.clone();
     for caller in policy.routes.iter_mut().flat_map(|route| &mut route.callers) {
-        let Some(identity) = caller.identity() else { continue };
+        let Some(identity) = caller.identity() else {
+            caller.credentials.extend(material.callers.get(&caller.name).cloned());
+            continue;
+        };
         let id = bundle.callers.get(identity);
         let key = id.and_then(|id| Some((id.object_name(), material.keys.get(id)?)));
         let holds = match key {

@@ -13,12 +13,13 @@ use postern_crds::api_route::{
 use postern_crds::backend_trust::{
     BackendTrustStatus, CertificateStatus, PodsStatus, PortStatus, TrustSummary,
 };
+use postern_crds::callers::CallerStatus;
 use postern_crds::rollout::{AuditStatus, Enforcement};
 use postern_crds::{backend_trust, limits};
 
 use crate::inputs::{KeyCredentials, LeafFacts, basic_id, header_id};
 use crate::plan::{
-    Advance, AuditSum, KeyPlan, LockPlan, Material, Outcome, Plan, PodsPlan, PortPlan, RoutePlan,
+    Advance, AuditSum, CallerFacts, KeyPlan, LockPlan, Material, Outcome, Plan, PodsPlan, PortPlan, RoutePlan,
 };
 use crate::render::Objects;
 use crate::resolve::conditions::{self, Verdict};
@@ -33,7 +34,7 @@ pub fn trust(plan: &Plan, material: &Material, outcome: &Outcome) -> Option<Back
         conditions: conditions(&conditions::lock(plan, outcome), lock.generation, plan.now),
         summary: Some(TrustSummary {
             locks: Some(lock.locks_label.clone()),
-            mode: Some("-".to_owned()),
+            mode: Some(cut(&lock.mode_label)),
             guarded: Some(format!("{}/{}", pods.guarded(), pods.selected())),
         }),
         stage: Some(advance.and_then(|advance| advance.progress.stage).unwrap_or(lock.enforcement.stage)),
@@ -48,6 +49,7 @@ pub fn trust(plan: &Plan, material: &Material, outcome: &Outcome) -> Option<Back
         pods: Some(pods_status(pods)),
         ports: ports(lock, advance),
         certificates: material.server.iter().map(|leaf| certificate(&leaf.facts)).collect(),
+        callers: lock.callers.iter().map(caller).collect(),
     })
 }
 
@@ -128,6 +130,14 @@ fn udp_port(number: u16) -> PortStatus {
     }
 }
 
+fn caller(facts: &CallerFacts) -> CallerStatus {
+    CallerStatus {
+        name: facts.name.clone(),
+        sha256: facts.sha256.clone(),
+        not_after: facts.not_after.map(Time),
+    }
+}
+
 fn certificate(facts: &LeafFacts) -> CertificateStatus {
     CertificateStatus {
         name: "postern".to_owned(),
@@ -162,7 +172,7 @@ pub fn route(
         observed_generation: Some(route.generation),
         conditions: conditions(&conditions::route(plan, route, outcome), route.generation, plan.now),
         summary: Some(RouteSummary {
-            gateways: Some(cut(&names.join(","))),
+            gateways: (!names.is_empty()).then(|| cut(&names.join(","))),
             backend: Some(cut(&route.backend_label)),
             secrets: (!secrets.is_empty()).then(|| cut(&secrets.join(","))),
         }),

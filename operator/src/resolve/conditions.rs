@@ -14,6 +14,10 @@ use crate::plan::{
 use crate::resolve::backend::some_of;
 use crate::resolve::{ports, stage};
 
+mod past;
+
+use past::{bypassable, names_of};
+
 /// One condition before it is written: status `None` is `Unknown`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -97,7 +101,7 @@ pub fn lock(plan: &Plan, outcome: &Outcome) -> Vec<Verdict> {
     ];
     let sum = sum(&parts, "every selected pod runs behind the lock and has loaded its configuration");
     let sum = if sum.status == Some(true) { weakened(lock, outcome).unwrap_or(sum) } else { sum };
-    parts.into_iter().chain([sum]).collect()
+    parts.into_iter().chain(bypassable(plan)).chain([sum]).collect()
 }
 
 /// Why a lock that is in front of every pod still lets everybody in, if it does: nobody is to read that it protects.
@@ -273,7 +277,12 @@ pub fn route(plan: &Plan, route: &RoutePlan, outcome: &Outcome) -> Vec<Verdict> 
         )
     });
     let parts = vec![accepted, resolved];
-    let mut ready = sum(&parts, "the gateways hold their keys, and the lock that they fit is Ready");
+    let good = if route.keys.is_empty() {
+        "the lock that this key fits is Ready"
+    } else {
+        "the gateways hold their keys, and the lock that they fit is Ready"
+    };
+    let mut ready = sum(&parts, good);
     if ready.status == Some(true) {
         ready = warned(route, ready);
     }
@@ -307,7 +316,11 @@ fn route_accepted(route: &RoutePlan, said: &[Refusal]) -> Verdict {
         let of_gateways: Vec<Refusal> = route.keys.iter().filter_map(not_accepted).cloned().collect();
         let all = !of_gateways.is_empty() && of_gateways.len() == route.keys.len();
         refused_or(ConditionType::Accepted, if all { &of_gateways } else { &[] }, || {
-            warned(route, Verdict::good(ConditionType::Accepted, Reason::Accepted, "the route makes sense"))
+            let past = names_of(route);
+            let past =
+                if past.is_empty() { past } else { format!("; callers get in past the gateway: {past}") };
+            let message = format!("the route makes sense{past}");
+            warned(route, Verdict::good(ConditionType::Accepted, Reason::Accepted, message))
         })
     })
 }

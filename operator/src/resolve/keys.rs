@@ -32,6 +32,7 @@ pub fn plan(
     };
     let Some(backend) = backend else { return plan };
     plan.refusals.extend(flavour_objection(gateway, backend));
+    plan.refusals.extend(not_believed(site, gateway_name, backend));
     plan.refusals.extend(foreign(inputs, &plan));
     if let (true, Some((refusal, action))) = (plan.refusals.is_empty(), unread(inputs, &plan)) {
         plan.refusals.push(refusal);
@@ -63,6 +64,19 @@ pub fn plan(
         };
     }
     plan
+}
+
+/// A gateway's certificate is from Postern, and the lock's author may have left Postern out.
+fn not_believed(site: &Site<'_>, gateway: &str, backend: &BackendPlan) -> Option<Refusal> {
+    let needless = site.authorities.believes_postern() || !backend.door.knows_certificates();
+    (!needless).then(|| {
+        let message = format!(
+            "the certificate of gateway {gateway} is from Postern, which clientAuthorities of BackendTrust {} leaves out: add \
+             {{name: postern, type: Postern}} there, or leave the gateway out",
+            site.inputs.key.name
+        );
+        accepted(Reason::LockNotPossible, message)
+    })
 }
 
 /// What a door asks a gateway for beside its certificate.

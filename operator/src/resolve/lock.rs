@@ -23,7 +23,7 @@ use crate::resolve::references::References;
 use crate::resolve::routes::{self, Site, earliest};
 use crate::resolve::selectors::Selector;
 use crate::resolve::territory::Territory;
-use crate::resolve::{backend, names, pods, revoked, sidecar, stage, users};
+use crate::resolve::{authorities, backend, callers, names, pods, revoked, sidecar, stage, users};
 use crate::settings::Settings;
 
 /// Decides about a lock that exists.
@@ -39,7 +39,9 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let (further_names, name_refusals) = names::further_names(settings, trust);
     let revoked = revoked::revoked(trust);
     let clock = Clock::of_lock(inputs.now, settings.lifetimes, trust.spec.rotation.as_ref(), &revoked);
-    let references = References::new(inputs, lock_ports.doors());
+    let references = References::new(inputs, trust, lock_ports.doors());
+    let authorities = authorities::resolve(inputs, trust, &settings.floor);
+    let callers = callers::resolve(inputs, trust, &authorities, &references);
     let enforcement = stage::plan(inputs, trust);
     let site = Site {
         settings,
@@ -51,6 +53,8 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         further_names: &further_names,
         closed: closed || !objections.writable,
         references: &references,
+        authorities: &authorities,
+        callers: &callers,
         clock,
         published: Published::new(inputs),
         stage: enforcement.stage,
@@ -66,7 +70,8 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let existing = inputs.lock_secret.ours();
     let leaf = leaves::server(&clock, existing.and_then(|secret| secret.leaf.as_ref()), &server_names);
     let routes_of_policy: &[RoutePlan] = if closed { &[] } else { &routes };
-    let mut policy = policy::policy(&inputs.key.namespace, &inputs.authorities, &ports, routes_of_policy);
+    let mut policy = policy::policy(&inputs.key.namespace, authorities.list, &ports, routes_of_policy);
+    policy.tenant = callers.tenant;
     policy.revoked = revoked.iter().cloned().collect();
     users::fill(&mut policy, &ports, &references, existing.and_then(|secret| secret.bundle.as_ref()));
     let bundle = objections.writable.then(|| BundlePlan {
@@ -75,14 +80,18 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         settings: trust.spec.sidecar.as_ref().map(sidecar::settings).unwrap_or_default(),
         callers: policy::callers(&routes),
         kept: policy::kept(&routes),
+        credentials: callers.credentials,
         leaf: leaf.plan,
         previous: existing.and_then(|secret| secret.bundle.clone()),
     });
 
     let open_udp = ports::open_udp(trust);
+    let mode_label = mode_label(&lock_ports);
     let mut refusals = objections.refusals;
     refusals.extend(lock_ports.refusals);
     refusals.extend(name_refusals);
+    refusals.extend(authorities.refusals);
+    refusals.extend(callers.refusals);
     refusals.extend(references.refusals);
     refusals.extend(conflicts(&judged));
     let lock = LockPlan {
@@ -105,6 +114,8 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
         selector: objections.selector,
         replace_pods: trust.spec.update_strategy.as_ref().map(|strategy| strategy.type_).unwrap_or_default()
             == UpdateStrategyType::RollingUpdate,
+        mode_label,
+        callers: callers.facts,
     };
     Plan {
         key: inputs.key.clone(),
@@ -122,11 +133,13 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     }
 }
 
-/// Secrets of somebody else's can't be watched without the right to list them, so they are read again and again.
+/// Secrets and ConfigMaps of somebody else's can't be watched without the right to list them, so they are read again
+/// and again.
 const REFERENCES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
 fn look_at_references(inputs: &Inputs) -> Option<Timestamp> {
-    if inputs.references.is_empty() { None } else { inputs.now.saturating_add(REFERENCES_EVERY).ok() }
+    let names_none = inputs.references.is_empty() && inputs.documents.is_empty();
+    if names_none { None } else { inputs.now.saturating_add(REFERENCES_EVERY).ok() }
 }
 
 /// The hash of the configuration that lies in the cluster, if it can be read.
@@ -316,6 +329,17 @@ fn port_plans(lock_ports: &LockPorts, routes: &[RoutePlan], pods: &PodPorts) -> 
         }
     }
     plans.into_values().collect()
+}
+
+/// The modes of the lock's own door and of single ports', each once.
+fn mode_label(lock_ports: &LockPorts) -> String {
+    let mut modes: Vec<String> = Vec::new();
+    for mode in lock_ports.doors().filter_map(Door::caller).map(|caller| format!("{:?}", caller.mode)) {
+        if !modes.contains(&mode) {
+            modes.push(mode);
+        }
+    }
+    if modes.is_empty() { "-".to_owned() } else { modes.join(", ") }
 }
 
 /// The lock's own door first, then those of single ports that differ, then what weakens them.

@@ -3,9 +3,13 @@
 //! One file for each question. A refusal is an answer, not an error: it says what is wrong with one object, and
 //! the others go on.
 
+pub mod admitted;
+pub mod authorities;
 pub mod backend;
+pub mod callers;
 pub mod conditions;
 pub mod credentials;
+pub mod documents;
 pub mod doors;
 pub mod gateways;
 pub mod hostnames;

@@ -2,11 +2,11 @@
 //! Secret, they keep lock and routes, keys and certificates are renewed, and a route that is deleted still takes
 //! its key away. Once no pod mounts it, everything goes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use postern_config::layout;
-use postern_config::policy::Policy;
+use postern_config::policy::{AuthorityKind, Caller, Policy};
 use postern_crds::{ApiRoute, ConditionType, Reason};
 
 use crate::inputs::{Inputs, KeySecret, PodFacts, SealedBundle, SubjectName};
@@ -17,7 +17,7 @@ use crate::plan::{
 use crate::resolve::leaves::{self, Clock, Published};
 use crate::resolve::lock::deployed_hash;
 use crate::resolve::routes::{self, earliest};
-use crate::resolve::{backend, keys, names, pods, policy};
+use crate::resolve::{backend, callers, keys, names, pods, policy};
 use crate::settings::Settings;
 
 /// Decides about a lock whose trust doesn't exist.
@@ -35,7 +35,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
         .map(|route| {
             let message = if orphaned { kept(inputs, mounting) } else { missing(inputs) };
             let planned = keys_of(settings, inputs, route, sealed, &clock, &mut again_at);
-            plan(route, message, planned)
+            RoutePlan { callers: callers_of(inputs, route, sealed), ..plan(route, message, planned) }
         })
         .collect();
     route_plans.sort_by(|a, b| a.name.cmp(&b.name));
@@ -52,6 +52,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs) -> Plan {
             settings: sealed.bundle.content.settings.clone(),
             callers: policy::callers(&route_plans),
             kept: policy::kept(&route_plans),
+            credentials: BTreeMap::new(),
             leaf: leaf.plan,
             previous: Some(sealed.clone()),
         }
@@ -86,6 +87,7 @@ fn plan(route: &ApiRoute, message: String, keys: Vec<KeyPlan>) -> RoutePlan {
         hostnames: route.spec.hostnames.clone(),
         rules: Vec::new(),
         keys,
+        callers: Vec::new(),
     }
 }
 
@@ -157,6 +159,21 @@ fn keys_of(
         .collect()
 }
 
+/// Callers with a name that the running pods let in go on, as long as the route names them.
+fn callers_of(inputs: &Inputs, route: &ApiRoute, sealed: Option<&SealedBundle>) -> Vec<Caller> {
+    let name = policy::route_name(&inputs.key.namespace, routes::name(route));
+    let policies = sealed.iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
+    policies
+        .filter(|route| route.name == name)
+        .flat_map(|route| &route.callers)
+        .filter(|caller| {
+            let name = callers::name_of(&caller.name);
+            name.is_some_and(|name| route.spec.callers.iter().any(|wanted| wanted == name))
+        })
+        .cloned()
+        .collect()
+}
+
 /// What the running pods ask for stays as it is; only what its overlap is over of is forgotten.
 fn kept_credentials(
     inputs: &Inputs,
@@ -187,12 +204,19 @@ fn remaining(inputs: &Inputs, policy: &Policy, routes: &[RoutePlan]) -> Policy {
     let existing: BTreeSet<String> =
         routes.iter().map(|route| policy::route_name(&inputs.key.namespace, &route.name)).collect();
     let mut policy = policy.clone();
-    policy.authorities = policy::authorities(&inputs.authorities);
+    // Those of others stay as they were when the trust was there to name them.
+    for authority in policy.authorities.iter_mut().filter(|one| one.kind == AuthorityKind::Postern) {
+        authority.roots.clone_from(&inputs.authorities.client_roots_pem);
+    }
     policy.routes.retain(|route| existing.contains(&route.name));
     for route in &mut policy.routes {
-        route
-            .callers
-            .retain(|caller| caller.identity().is_some_and(|identity| holding.contains_key(identity)));
+        let plan =
+            routes.iter().find(|plan| policy::route_name(&inputs.key.namespace, &plan.name) == route.name);
+        let named = |caller: &Caller| plan.is_some_and(|plan| plan.callers.contains(caller));
+        route.callers.retain(|caller| match caller.identity() {
+            Some(identity) => holding.contains_key(identity),
+            None => named(caller),
+        });
         for caller in &mut route.callers {
             caller.pin(&[]);
         }

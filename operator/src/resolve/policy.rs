@@ -2,31 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use postern_config::policy::{Authority, AuthorityKind, Caller, CertificateMatch, Policy, Port, Route};
+use postern_config::policy::{
+    Authority, Caller, CertificateMatch, ForwardedCertificate, Policy, Port, Route,
+};
 
-use crate::inputs::{Authorities, KeyId};
+use crate::inputs::KeyId;
 use crate::plan::{Kept, KeyAction, KeyPlan, PortPlan, RoutePlan};
 
 /// Name of Postern's client CA in a policy: the only authority that is believed for `spiffe://` names.
 pub const AUTHORITY: &str = "postern";
 
-/// Whom the policy believes.
-pub fn authorities(authorities: &Authorities) -> Vec<Authority> {
-    vec![Authority {
-        name: AUTHORITY.to_owned(),
-        kind: AuthorityKind::Postern,
-        roots: authorities.client_roots_pem.clone(),
-        ..Authority::default()
-    }]
-}
-
 /// The policy of a lock, without pins: each caller's `keys` is empty, so that it admits nobody until `render` fills
 /// them. Everything is in a fixed order, so that equal plans yield equal bytes.
-pub fn policy(namespace: &str, roots: &Authorities, ports: &[PortPlan], routes: &[RoutePlan]) -> Policy {
+pub fn policy(
+    namespace: &str,
+    authorities: Vec<Authority>,
+    ports: &[PortPlan],
+    routes: &[RoutePlan],
+) -> Policy {
     let mut policy = Policy {
-        authorities: authorities(roots),
+        authorities,
         ports: ports.iter().map(port).collect(),
-        routes: routes.iter().filter_map(|plan| route(namespace, plan)).collect(),
+        routes: routes.iter().flat_map(|plan| route(namespace, plan)).collect(),
         tenant: Vec::new(),
         revoked: Vec::new(),
     };
@@ -46,18 +43,34 @@ fn port(plan: &PortPlan) -> Port {
     }
 }
 
-fn route(namespace: &str, plan: &RoutePlan) -> Option<Route> {
-    let backend = plan.backend.as_ref().filter(|_| plan.attached())?;
-    let mut callers: Vec<_> = admitted(plan).map(caller).collect();
-    callers.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(Route {
-        name: route_name(namespace, &plan.name),
-        port: backend.port.clone(),
-        callers,
-        hostnames: plan.hostnames.clone(),
-        rules: plan.rules.clone(),
-        forwarded_certificate: backend.forwarded_certificate,
-    })
+/// What a gateway may tell of its client's certificate, a caller past it may not: those are routes by themselves where
+/// the two differ.
+fn route(namespace: &str, plan: &RoutePlan) -> Vec<Route> {
+    let Some(backend) = plan.backend.as_ref().filter(|_| plan.attached()) else { return Vec::new() };
+    let route = |mut callers: Vec<Caller>, forwarded_certificate| {
+        callers.sort_by(|a, b| a.name.cmp(&b.name));
+        Route {
+            name: route_name(namespace, &plan.name),
+            port: backend.port.clone(),
+            callers,
+            hostnames: plan.hostnames.clone(),
+            rules: plan.rules.clone(),
+            forwarded_certificate,
+        }
+    };
+    let gateways: Vec<_> = admitted(plan).map(caller).collect();
+    let named = plan.callers.clone();
+    let both = [(gateways, backend.forwarded_certificate), (named, ForwardedCertificate::Replace)];
+    match both {
+        [(mut gateways, ForwardedCertificate::Replace), (named, replace)] => {
+            gateways.extend(named);
+            vec![route(gateways, replace)]
+        }
+        both => {
+            let some = both.into_iter().filter(|(callers, _)| !callers.is_empty());
+            some.map(|(callers, forwarded)| route(callers, forwarded)).collect()
+        }
+    }
 }
 
 /// A route as the policy names it.

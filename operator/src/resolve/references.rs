@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_config::htpasswd::{self, User};
-use postern_crds::{ConditionType, Reason};
+use postern_config::htpasswd::{self, NAME_BYTES, User};
+use postern_crds::{BackendTrust, ConditionType, Reason};
 
 use crate::inputs::{Inputs, Reference, SecretData, SecretText};
 use crate::plan::{BasicSource, Door, OwnCredential, Refusal};
@@ -28,9 +28,9 @@ pub struct References {
     pub refusals: Vec<Refusal>,
 }
 
-/// The Secrets that these doors name.
-pub fn named<'a>(doors: impl Iterator<Item = &'a Door>) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// The Secrets that a lock with these doors names.
+pub fn named<'a>(trust: &BackendTrust, doors: impl Iterator<Item = &'a Door>) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = of_callers(trust).cloned().collect();
     for door in doors {
         match door.basic().map(|basic| &basic.source) {
             Some(BasicSource::Own { secret } | BasicSource::Users { secret }) => {
@@ -43,18 +43,21 @@ pub fn named<'a>(doors: impl Iterator<Item = &'a Door>) -> BTreeSet<String> {
     names
 }
 
+/// The Secrets that callers with a name have their credentials in.
+fn of_callers(trust: &BackendTrust) -> impl Iterator<Item = &String> {
+    trust.spec.callers.iter().filter_map(|caller| Some(&caller.credentials_ref.as_ref()?.name))
+}
+
 impl References {
-    /// Of these doors.
-    pub fn new<'a>(inputs: &Inputs, doors: impl Iterator<Item = &'a Door>) -> Self {
+    /// Of a lock with these doors.
+    pub fn new<'a>(inputs: &Inputs, trust: &BackendTrust, doors: impl Iterator<Item = &'a Door>) -> Self {
         let mut this = Self::default();
+        for secret in of_callers(trust) {
+            this.read_credential(inputs, secret);
+        }
         for door in doors {
             match door.basic().map(|basic| &basic.source) {
-                Some(BasicSource::Own { secret }) if !this.credentials.contains_key(secret) => {
-                    let read = this.note(
-                        found(inputs, secret).and_then(|data| credential(&place(inputs, secret), data)),
-                    );
-                    this.credentials.insert(secret.clone(), read);
-                }
+                Some(BasicSource::Own { secret }) => this.read_credential(inputs, secret),
                 Some(BasicSource::Users { secret }) if !this.users.contains_key(secret) => {
                     let read =
                         this.note(found(inputs, secret).and_then(|data| users(&place(inputs, secret), data)));
@@ -71,6 +74,14 @@ impl References {
             }
         }
         this
+    }
+
+    fn read_credential(&mut self, inputs: &Inputs, secret: &str) {
+        if !self.credentials.contains_key(secret) {
+            let read = found(inputs, secret).and_then(|data| credential(&place(inputs, secret), data));
+            let read = self.note(read);
+            self.credentials.insert(secret.to_owned(), read);
+        }
     }
 
     fn note<T>(&mut self, result: Result<T, Refusal>) -> Option<T> {
@@ -153,6 +164,9 @@ fn credential(place: &str, data: &SecretData) -> Result<OwnCredential, Refusal> 
             "username in {place} is empty, or has a colon or a control character in it (a line break at its end, perhaps): \
              write it without"
         )));
+    }
+    if username.len() > NAME_BYTES {
+        return Err(invalid(format!("username in {place} has more than {NAME_BYTES} bytes: shorten it")));
     }
     if password.is_empty() || password.contains(char::is_control) {
         return Err(invalid(format!(

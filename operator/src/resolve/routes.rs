@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use postern_config::layout;
 use postern_config::policy::{ForwardedCertificate, PortRef, Protocol};
 use postern_crds::api_route::{self, Verification};
-use postern_crds::locks::Accepted;
 use postern_crds::rollout::Stage;
 use postern_crds::{ApiRoute, ConditionType, Reason, limits};
 
@@ -14,7 +13,10 @@ use k8s_openapi::api::core::v1::Service;
 use crate::injection::shape::Shape;
 use crate::inputs::Inputs;
 use crate::plan::{BackendPlan, Refusal, RoutePlan};
+use crate::resolve::admitted;
+use crate::resolve::authorities::Authorities;
 use crate::resolve::backend::{self, Target};
+use crate::resolve::callers::Callers;
 use crate::resolve::doors;
 use crate::resolve::keys;
 use crate::resolve::leaves::{Clock, Published};
@@ -47,6 +49,10 @@ pub struct Site<'a> {
     pub closed: bool,
     /// What the Secrets hold that the lock names.
     pub references: &'a References,
+    /// Who vouches for callers.
+    pub authorities: &'a Authorities,
+    /// Callers with a name.
+    pub callers: &'a Callers,
     /// For the leaves.
     pub clock: Clock<'a>,
     /// For the leaves.
@@ -82,8 +88,8 @@ fn plan(
 ) -> RoutePlan {
     let (rules, mut refusals) = rules::resolve(route);
     refusals.extend(too_long("ApiRoute", name(route)));
-    refusals.extend(not_accepted(site, route));
-    let (backend, reservations) = match backend(site, route, claims) {
+    refusals.extend(admitted::gateways_not_accepted(site, route));
+    let (backend, mut reservations) = match backend(site, route, claims) {
         Ok((backend, reservations)) => (Some(backend), reservations),
         Err(refusal) => {
             refusals.push(refusal);
@@ -99,7 +105,11 @@ fn plan(
         .filter(|gateway| seen.insert(gateway.name.as_str()))
         .map(|gateway| keys::plan(site, route, &gateway.name, backend.as_ref().filter(|_| holds), again_at))
         .collect();
-    if let Some(backend) = backend.as_ref().filter(|_| keys.iter().any(|key| key.action.admits())) {
+    let (callers, about_callers) = admitted::callers(site, route, backend.as_ref());
+    reservations.extend(about_callers);
+    let callers = if holds { callers } else { Vec::new() };
+    let admits = !callers.is_empty() || keys.iter().any(|key| key.action.admits());
+    if let Some(backend) = backend.as_ref().filter(|_| admits) {
         let route = name(route).to_owned();
         claims.push(Claim { port: backend.port.clone(), protocol: backend.protocol, route });
     }
@@ -114,6 +124,7 @@ fn plan(
         hostnames: route.spec.hostnames.clone(),
         rules,
         keys,
+        callers,
     }
 }
 
@@ -142,20 +153,6 @@ fn past_listener(site: &Site<'_>, target: &backend::Target<'_>) -> Option<Refusa
             target.port.service, target.port.port
         );
         Refusal::new(ConditionType::ResolvedRefs, Reason::BackendNotGuarded, message)
-    })
-}
-
-/// Refuses callers of a kind that the lock doesn't accept.
-fn not_accepted(site: &Site<'_>, route: &ApiRoute) -> Option<Refusal> {
-    let accepts = &site.inputs.trust.as_ref()?.spec.accepts;
-    let refused =
-        !accepts.is_empty() && !accepts.contains(&Accepted::Gateways) && !route.spec.gateways.is_empty();
-    refused.then(|| {
-        let trust = &site.inputs.key.name;
-        let message = format!(
-            "BackendTrust {trust} accepts no gateways: ask its owner to add Gateways to accepts, or leave gateways out"
-        );
-        accepted(Reason::NotAcceptedByTrust, message)
     })
 }
 

@@ -1,6 +1,6 @@
 //! The administrator's floor: what every lock must do at least, whoever writes it (SECURITY 11).
 
-use postern_config::policy::{Require, Transport};
+use postern_config::policy::{Enforcement, Mode, Require, Transport};
 use serde::Deserialize;
 
 use crate::plan::{Door, DoorLock};
@@ -12,6 +12,15 @@ pub struct Floor {
     /// Whether callers may come without TLS.
     #[serde(default)]
     pub plaintext: Permission,
+    /// Whether a lock may look on (`enforcement: Audit`).
+    #[serde(default)]
+    pub audit: Permission,
+    /// Whether a lock may believe authorities beside Postern's own.
+    #[serde(default)]
+    pub foreign_authorities: Permission,
+    /// Modes that a lock of type Caller may have. Empty: each.
+    #[serde(default)]
+    pub modes: Vec<CallerMode>,
     /// Types of locks, one of which nobody may get around. Empty: any will do.
     #[serde(default)]
     pub lock_types: Vec<LockKind>,
@@ -25,6 +34,17 @@ pub enum Permission {
     Allow,
     /// It may not.
     Deny,
+}
+
+/// The mode of a lock of type Caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum CallerMode {
+    /// Credentials alone may do.
+    Default,
+    /// A certificate is demanded beside them.
+    Force,
+    /// And a handshake without one is refused.
+    Exclusive,
 }
 
 /// The type of a lock.
@@ -50,6 +70,24 @@ impl Floor {
                     .to_owned(),
             );
         }
+        if self.audit == Permission::Deny && door.enforcement == Enforcement::Audit {
+            return Some(
+                "has enforcement: Audit, by which nobody is kept out, and which the platform's administrator forbids \
+                 (floor.audit in the chart's values): write enforcement: Enforce"
+                    .to_owned(),
+            );
+        }
+        if let Some(mode) = door.caller().map(|caller| CallerMode::of(caller.mode))
+            && !self.modes.is_empty()
+            && !self.modes.contains(&mode)
+        {
+            let names: Vec<_> = self.modes.iter().map(|mode| format!("{mode:?}")).collect();
+            return Some(format!(
+                "has a lock of type Caller in mode {mode:?}, and the platform's administrator allows {} alone (floor.modes \
+                 in the chart's values): write such a mode",
+                names.join(", ")
+            ));
+        }
         let counts = |lock: &DoorLock| self.lock_types.contains(&LockKind::of(lock));
         let enough = match door.require {
             Require::All => door.locks.iter().any(counts),
@@ -67,6 +105,16 @@ impl Floor {
     }
 }
 
+impl CallerMode {
+    const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Default => Self::Default,
+            Mode::Force => Self::Force,
+            Mode::Exclusive => Self::Exclusive,
+        }
+    }
+}
+
 impl LockKind {
     const fn of(lock: &DoorLock) -> Self {
         match lock {
@@ -81,13 +129,19 @@ impl LockKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::HeaderPlan;
+    use postern_config::policy::Upstream;
+
+    use crate::plan::{CallerPlan, HeaderPlan};
 
     #[test]
     fn a_lock_below_the_floor_is_named() {
         let header = || DoorLock::Header(HeaderPlan { name: "X-Key".to_owned(), own: None });
         let door = |require, locks, transport| Door { require, locks, transport, ..Door::mutual_tls() };
-        let floor = |plaintext, lock_types: &[LockKind]| Floor { plaintext, lock_types: lock_types.to_vec() };
+        let floor = |plaintext, lock_types: &[LockKind]| Floor {
+            plaintext,
+            lock_types: lock_types.to_vec(),
+            ..Floor::default()
+        };
         let both = || vec![DoorLock::MutualTLS, header()];
         for (floor, door, fine) in [
             (Floor::default(), door(Require::All, vec![header()], Transport::Plaintext), true),
@@ -115,6 +169,29 @@ mod tests {
             ),
         ] {
             assert_eq!(floor.objection(&door).is_none(), fine, "{floor:?} {door:?}");
+        }
+        let audit = Door { enforcement: Enforcement::Audit, ..Door::mutual_tls() };
+        let caller = |mode| Door {
+            locks: vec![DoorLock::Caller(CallerPlan {
+                mode,
+                header_name: "Authorization".to_owned(),
+                upstream: Upstream::Strip,
+            })],
+            ..Door::mutual_tls()
+        };
+        let strict = Floor {
+            audit: Permission::Deny,
+            modes: vec![CallerMode::Force, CallerMode::Exclusive],
+            ..Floor::default()
+        };
+        for (door, fine) in [
+            (&audit, false),
+            (&caller(Mode::Default), false),
+            (&caller(Mode::Force), true),
+            (&caller(Mode::Exclusive), true),
+        ] {
+            assert_eq!(strict.objection(door).is_none(), fine, "{door:?}");
+            assert_eq!(Floor::default().objection(door), None, "{door:?}");
         }
     }
 }

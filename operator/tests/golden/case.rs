@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_config::loaded::Loaded;
 use postern_crds::{ApiRoute, BackendTrust};
@@ -85,6 +85,9 @@ pub(crate) struct Step {
     /// From now on these Secrets of the lock's author hold other texts.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// In this step these ConfigMaps hold other texts.
+    #[serde(default)]
+    pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// When the pods last saw a credential, by id, in seconds after the start of the world.
     #[serde(default)]
     pub(crate) seen: BTreeMap<String, i64>,
@@ -109,6 +112,7 @@ pub(crate) struct Case {
     pub(crate) pods: Vec<Pod>,
     /// With `stringData`.
     pub(crate) secrets: Vec<Secret>,
+    pub(crate) config_maps: Vec<ConfigMap>,
 }
 
 fn start() -> Timestamp {
@@ -141,6 +145,7 @@ impl Case {
             services: Vec::new(),
             pods: Vec::new(),
             secrets: Vec::new(),
+            config_maps: Vec::new(),
         };
         for document in documents {
             let kind = document.get("kind").and_then(serde_yaml::Value::as_str).unwrap().to_owned();
@@ -149,6 +154,7 @@ impl Case {
                 "ApiRoute" => case.routes.push(object(document)),
                 "Service" => case.services.push(object(document)),
                 "Secret" => case.secrets.push(object(document)),
+                "ConfigMap" => case.config_maps.push(object(document)),
                 "Pod" => case.pods.push(object(document)),
                 other => panic!("a case holds no {other}"),
             }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use postern_operator::inputs::{Leaf, Reference, SecretData, SecretText};
+use postern_crds::BackendTrust;
+use postern_crds::authorities::{DataKeyRef, DataKind};
+use postern_operator::inputs::{Document, Leaf, Reference, SecretData, SecretText};
 use postern_operator::plan::{Issue, LeafSpec};
+use postern_operator::resolve::{authorities, callers};
 use zeroize::Zeroizing;
 
 use super::case::{Case, Step};
@@ -38,6 +41,44 @@ impl World {
         references.extend(gone.map(|name| (name.to_owned(), Reference::Missing)));
         references
     }
+
+    /// The keys of ConfigMaps and Secrets that the lock names.
+    pub(super) fn documents(
+        &self,
+        case: &Case,
+        step: &Step,
+        trust: Option<&BackendTrust>,
+    ) -> BTreeMap<DataKeyRef, Document> {
+        let named =
+            trust.into_iter().flat_map(|trust| authorities::named(trust).chain(callers::named(trust)));
+        let of_map = |name: &str| {
+            if self.deleted.contains(&format!("ConfigMap/{name}")) {
+                return None;
+            }
+            let map = case.config_maps.iter().find(|map| map.name_any() == name)?;
+            Some(step.config_maps.get(name).or(map.data.as_ref()).cloned().unwrap_or_default())
+        };
+        let of_secret = |name: &str| {
+            let secret = case.secrets.iter().find(|secret| secret.name_any() == name)?;
+            Some(secret.string_data.clone().unwrap_or_default())
+        };
+        named
+            .map(|named| {
+                let texts = match named.kind {
+                    DataKind::ConfigMap => of_map(&named.name),
+                    DataKind::Secret => of_secret(&named.name),
+                };
+                let document = match texts {
+                    None => Document::Missing,
+                    Some(mut texts) => match texts.remove(&named.key) {
+                        None => Document::NoKey,
+                        Some(text) => Document::Found(Zeroizing::new(text.into_bytes())),
+                    },
+                };
+                (named.clone(), document)
+            })
+            .collect()
+    }
 }
 
 impl Issue for World {
@@ -52,8 +93,11 @@ impl Issue for World {
         Ok(SecretText::new(format!("{PRIVATE}-secret-{}", self.secrets)))
     }
 
-    fn verifier(&mut self, username: &str, _: &SecretText) -> String {
-        self.secrets += 1;
-        format!("<slow verifier {} of {username}>", self.secrets)
+    /// The same for the same user and password.
+    fn verifier(&mut self, username: &str, password: &SecretText) -> String {
+        let known = self.verifiers.len() + 1;
+        let about = (username.to_owned(), password.expose().to_owned());
+        let number = *self.verifiers.entry(about).or_insert(known);
+        format!("<slow verifier {number} of {username}>")
     }
 }

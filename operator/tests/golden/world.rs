@@ -43,6 +43,8 @@ pub(crate) struct World {
     leaves: BTreeMap<String, Leaf>,
     /// How many were made.
     pub(super) secrets: usize,
+    /// By user and password: the number of the verifier.
+    pub(super) verifiers: BTreeMap<(String, String), usize>,
     lock_secret: Option<Secret>,
     keys: BTreeMap<KeyId, (String, Secret, BTreeMap<String, String>)>,
     loaded: BTreeMap<String, Loaded>,
@@ -96,6 +98,7 @@ impl World {
             now: case.setting.now,
             leaves: BTreeMap::new(),
             secrets: 0,
+            verifiers: BTreeMap::new(),
             lock_secret: None,
             keys: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -174,10 +177,12 @@ impl World {
             .iter()
             .filter(|route| there("ApiRoute", &route.name_any()) && route.spec.trust_ref.name == key.name);
         let pods = case.pods.iter().filter(|pod| there("Pod", &pod.name_any()));
+        let own = own.into_iter().next();
         Inputs {
             now: self.now,
             namespace_labels: case.setting.namespace_labels.clone(),
-            trust: own.into_iter().next(),
+            documents: self.documents(case, step, own.as_deref()),
+            trust: own,
             other_trusts,
             routes: routes.map(|route| Arc::new(self.changed(route))).collect(),
             services: case.services.iter().cloned().map(Arc::new).collect(),

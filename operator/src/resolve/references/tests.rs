@@ -29,6 +29,7 @@ fn a_credential_is_of_its_type_and_whole() {
         (basic("", "x"), Some("username in Secret")),
         (basic("a:b", "x"), Some("username in Secret")),
         (basic("alice\n", "x"), Some("username in Secret")),
+        (basic(&"a".repeat(256), "x"), Some("shorten it")),
         (basic("alice", ""), Some("password in Secret")),
         (basic("alice", "hunter2\n"), Some("password in Secret")),
     ] {

@@ -198,3 +198,18 @@ impl Caller {
         }
     }
 }
+
+impl SanKind {
+    /// Whether a certificate can hold this value as a name of this kind: an `IA5String` without spaces, a URI with its
+    /// scheme, an address with its host.
+    pub fn can_hold(self, value: &str) -> bool {
+        let is_whole = match self {
+            Self::DNS => !value.is_empty(),
+            Self::URI => value.contains(':'),
+            Self::Email => {
+                value.rsplit_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+            }
+        };
+        is_whole && value.bytes().all(|it| it.is_ascii_graphic())
+    }
+}
