@@ -2,10 +2,12 @@
 //!
 //! The rules are CEL and not `pattern`, since the message of a failed pattern is the pattern.
 
+mod certificates;
 mod http;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+pub(crate) use certificates::{caller_names, fingerprint, fingerprints, san_value, subject};
 pub(crate) use http::{header_name, hostnames, method, open_paths, path};
 
 /// A DNS label (RFC 1123), lower case.
@@ -233,62 +235,6 @@ pub(crate) fn collector(_: &mut SchemaGenerator) -> Schema {
              such as http://collector.observability.svc:4318/v1/traces",
         )],
     )
-}
-
-/// The SHA-256 of a certificate.
-pub(crate) fn fingerprint(_: &mut SchemaGenerator) -> Schema {
-    text(
-        95,
-        &[(
-            matches("([0-9a-fA-F]{64}|([0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2})"),
-            "write the SHA-256 of the certificate (DER) as 64 hexadecimal digits, with or without colons between \
-             the bytes, as openssl x509 -noout -fingerprint -sha256 shows it",
-        )],
-    )
-}
-
-/// A certificate's subject, RFC 4514.
-pub(crate) fn subject(_: &mut SchemaGenerator) -> Schema {
-    text(
-        1024,
-        &[(
-            "!self.startsWith('/') && self.contains('=') && !self.matches('[[:cntrl:]]')".to_owned(),
-            "write the whole subject as openssl x509 -noout -subject -nameopt RFC2253 shows it, such as CN=acme,O=Acme",
-        )],
-    )
-}
-
-/// The value of a subject alternative name.
-pub(crate) fn san_value(_: &mut SchemaGenerator) -> Schema {
-    text(
-        1024,
-        &[(
-            "!self.matches('[^!-~]') && !self.contains('*')".to_owned(),
-            "write one name in printable ASCII, without spaces and without '*'",
-        )],
-    )
-}
-
-/// Names of callers.
-pub(crate) fn caller_names(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 64,
-        "x-kubernetes-list-type": "set",
-        "items": rule_name(generator),
-    })
-}
-
-/// Several of them.
-pub(crate) fn fingerprints(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 256,
-        "x-kubernetes-list-type": "set",
-        "items": fingerprint(generator),
-    })
 }
 
 /// An exact DNS name of at least two labels.
