@@ -2,7 +2,7 @@
 //!
 //! In this order: hop-by-hop headers go, then every name that is reserved, then identity is written.
 
-use std::fmt::Write as _;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use aws_lc_rs::rand;
@@ -53,7 +53,7 @@ const ID_LENGTH: usize = 128;
 pub(super) struct Identity {
     /// `X-Forwarded-Client-Cert` and `Client-Cert`, for whoever has shown a certificate.
     certificate: Option<(HeaderValue, HeaderValue)>,
-    peer: String,
+    peer: HeaderValue,
     proto: HeaderValue,
 }
 
@@ -70,7 +70,8 @@ impl Identity {
             None => None,
         };
         let proto = HeaderValue::from_static(if is_secure { "https" } else { "http" });
-        Some(Self { certificate, peer: peer.to_canonical().to_string(), proto })
+        let peer = HeaderValue::try_from(peer.to_canonical().to_string()).ok()?;
+        Some(Self { certificate, peer, proto })
     }
 }
 
@@ -284,13 +285,18 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// What the gateway says of its callers is believed, as the gateway is; the gateway itself comes last.
-fn append_forwarded_for(headers: &mut HeaderMap, peer: &str) {
-    let mut all = String::with_capacity(64);
-    for value in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
-        // Writing to a String cannot fail.
-        let _ = write!(all, "{value}, ");
+fn append_forwarded_for(headers: &mut HeaderMap, peer: &HeaderValue) {
+    let mut all = Vec::new();
+    // Mostly nobody has come before, and then nothing is written together.
+    for value in headers.get_all(FORWARDED_FOR).iter().filter(|value| value.to_str().is_ok()) {
+        all.extend_from_slice(value.as_bytes());
+        all.extend_from_slice(b", ");
     }
-    all.push_str(peer);
+    if all.is_empty() {
+        headers.insert(FORWARDED_FOR, peer.clone());
+        return;
+    }
+    all.extend_from_slice(peer.as_bytes());
     if let Ok(value) = HeaderValue::try_from(all) {
         headers.insert(FORWARDED_FOR, value);
     }
@@ -305,12 +311,34 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     {
         return id.clone();
     }
-    let mut random = [0; 16];
-    // Without randomness the id is no id, but the request need not suffer for it.
-    let _ = rand::fill(&mut random);
-    let mut text = [b'-'; 32];
-    let _ = hex::encode_to_slice(random, &mut text);
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    RANDOM.with_borrow_mut(Random::id)
+}
+
+thread_local! {
+    static RANDOM: RefCell<Random> = const { RefCell::new(Random { bytes: [0; 32 * ID_BYTES], used: usize::MAX }) };
+}
+
+const ID_BYTES: usize = 16;
+
+/// Random bytes for ids, fetched for many at a time: asking for a few takes as long. No secret is made of them.
+struct Random {
+    bytes: [u8; 32 * ID_BYTES],
+    used: usize,
+}
+
+impl Random {
+    fn id(&mut self) -> HeaderValue {
+        if self.used >= self.bytes.len() {
+            // Without randomness the id is no id, but the request need not suffer for it.
+            let _ = rand::fill(&mut self.bytes);
+            self.used = 0;
+        }
+        let bytes = self.bytes.get(self.used..).and_then(<[u8]>::first_chunk::<ID_BYTES>).copied();
+        self.used += ID_BYTES;
+        let mut text = [b'-'; 2 * ID_BYTES];
+        let _ = hex::encode_to_slice(bytes.unwrap_or_default(), &mut text);
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
 }
 
 #[cfg(test)]

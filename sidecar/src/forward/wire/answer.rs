@@ -133,7 +133,7 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
         if count == HEADERS {
             return Err(malformed("it holds too many headers"));
         }
-        let (name, value) = field_line(line).map_err(of_answer)?;
+        let (name, value) = field_line(line).map_err(|denial| of_answer(&denial))?;
         match name.len() {
             10 if name.eq_ignore_ascii_case(CONNECTION.as_str().as_bytes()) => {
                 for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -141,13 +141,13 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
                     keeps |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            14 if is_spelt(name, b"content-length").map_err(of_answer)? => {
+            14 if is_spelt(name, b"content-length").map_err(|denial| of_answer(&denial))? => {
                 if given.is_some() {
                     return Err(malformed("Content-Length is given more than once"));
                 }
-                given = Some(length(value).map_err(of_answer)?);
+                given = Some(length(value).map_err(|denial| of_answer(&denial))?);
             }
-            17 if is_spelt(name, b"transfer-encoding").map_err(of_answer)? => {
+            17 if is_spelt(name, b"transfer-encoding").map_err(|denial| of_answer(&denial))? => {
                 if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(malformed("Transfer-Encoding is not exactly \"chunked\", once"));
                 }
@@ -220,7 +220,7 @@ fn malformed(what: &str) -> Denial {
     )
 }
 
-fn of_answer(denial: Denial) -> Denial {
+fn of_answer(denial: &Denial) -> Denial {
     malformed(&denial.reason)
 }
 

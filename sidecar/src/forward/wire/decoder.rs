@@ -65,10 +65,10 @@ mod tests {
         let (mut decoder, mut body, mut at) = (Decoder::new(3), Vec::new(), 0);
         while at < bytes.len() {
             let now = &bytes[at..bytes.len().min(at + piece)];
-            let decoded = decoder.decode(now).map_err(|denial| denial.code)?;
-            body.extend_from_slice(&now[decoded.framing..decoded.framing + decoded.data]);
-            at += decoded.framing + decoded.data;
-            if let Some(end) = decoded.end {
+            let found = decoder.decode(now).map_err(|denial| denial.code)?;
+            body.extend_from_slice(&now[found.framing..found.framing + found.data]);
+            at += found.framing + found.data;
+            if let Some(end) = found.end {
                 return Ok((body, Some(end), bytes.len() - at));
             }
         }

@@ -50,14 +50,14 @@ impl Rest {
                     return Ok(Some(Frame::data(bytes.split_to(count).freeze())));
                 }
                 Framing::Chunked(decoder) => {
-                    let decoded = decoder.decode(bytes)?;
-                    bytes.advance(decoded.framing);
-                    if let Some(trailers) = decoded.end {
+                    let found = decoder.decode(bytes)?;
+                    bytes.advance(found.framing);
+                    if let Some(trailers) = found.end {
                         self.0 = Framing::Over;
                         return Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)));
                     }
-                    if decoded.data > 0 {
-                        return Ok(Some(Frame::data(bytes.split_to(decoded.data).freeze())));
+                    if found.data > 0 {
+                        return Ok(Some(Frame::data(bytes.split_to(found.data).freeze())));
                     }
                 }
             }

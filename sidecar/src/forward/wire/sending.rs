@@ -61,7 +61,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
         head.extend_from_slice(b" HTTP/1.1\r\n");
         for (name, value) in headers {
             match (name, &framing) {
-                (&CONTENT_LENGTH, Framing::Chunked(_)) | (&TRANSFER_ENCODING, _) => continue,
+                (&CONTENT_LENGTH, Framing::Chunked(_)) | (&TRANSFER_ENCODING, _) => {}
                 (&CONTENT_LENGTH, Framing::Length(length)) => {
                     // Writing to memory cannot fail.
                     let _ = write!(head, "content-length: {length}\r\n");
@@ -151,7 +151,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => return Poll::Ready(self.add(data)),
-                Err(frame) => return Poll::Ready(self.end(frame.into_trailers().ok())),
+                Err(frame) => return Poll::Ready(self.end(frame.trailers_ref())),
             }
         }
     }
@@ -177,7 +177,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Fault> {
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Fault> {
         match std::mem::replace(&mut self.framing, Framing::Over) {
             Framing::Over => {}
             Framing::Length(left) => {
@@ -187,7 +187,9 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
             }
             Framing::Chunked(announced) => {
                 self.before.extend_from_slice(b"0\r\n");
-                for (name, value) in trailers.iter().flatten().filter(|(name, _)| announced.contains(name)) {
+                for (name, value) in
+                    trailers.into_iter().flatten().filter(|(name, _)| announced.contains(name))
+                {
                     line(&mut self.before, name, value);
                 }
                 self.before.extend_from_slice(b"\r\n");
