@@ -1,4 +1,4 @@
-//! Postern beside HAProxy, nginx and Envoy, in one run: what a request, a handshake, a connection costs each.
+//! Postern beside `HAProxy`, nginx and Envoy, in one run: what a request, a handshake, a connection costs each.
 
 mod backend;
 #[cfg(test)]

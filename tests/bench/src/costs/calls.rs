@@ -18,7 +18,7 @@ use crate::proxies::{HTTP, Kind, Proxy, TCP};
 type Counts = Arc<Mutex<BTreeMap<u64, u64>>>;
 
 /// Counts the calls of all threads of a process until it ends.
-fn trace(process: u32, counts: Counts, ready: Arc<AtomicBool>) {
+fn trace(process: u32, counts: &Counts, ready: &AtomicBool) {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let tasks: Vec<Pid> = tasks
         .map(|task| Pid::from_raw(task.unwrap().file_name().to_str().unwrap().parse().unwrap()))
@@ -30,10 +30,7 @@ fn trace(process: u32, counts: Counts, ready: Arc<AtomicBool>) {
     ready.store(true, Relaxed);
     let mut left = tasks.len();
     while left > 0 {
-        let status = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::__WALL)) {
-            Ok(status) => status,
-            Err(_) => return,
-        };
+        let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::__WALL)) else { return };
         let next = match status {
             WaitStatus::PtraceSyscall(task) => {
                 if let Ok(info) = ptrace::syscall_info(task)
@@ -65,7 +62,7 @@ fn a_request_makes_few_system_calls() {
         let (counts, ready) = (Counts::default(), Arc::new(AtomicBool::new(false)));
         let tracer = {
             let (process, counts, ready) = (proxy.process.id(), Arc::clone(&counts), Arc::clone(&ready));
-            std::thread::spawn(move || trace(process, counts, ready))
+            std::thread::spawn(move || trace(process, &counts, &ready))
         };
         while !ready.load(Relaxed) {
             tokio::task::yield_now().await;

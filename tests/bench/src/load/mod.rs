@@ -71,7 +71,7 @@ pub(crate) enum Caller {
     /// HTTP/1.1
     Http1(Box<Http1>),
     /// A stream of HTTP/2
-    Http2(Http2),
+    Http2(Box<Http2>),
 }
 
 impl Caller {
@@ -145,7 +145,7 @@ impl Way {
         let mut callers = Vec::with_capacity(count * streams);
         for _ in 0..count {
             let caller = Http2::new(self.connect().await?, asked).await?;
-            callers.extend((0..streams).map(|_| Caller::Http2(caller.clone())));
+            callers.extend((0..streams).map(|_| Caller::Http2(Box::new(caller.clone()))));
         }
         Ok(callers)
     }

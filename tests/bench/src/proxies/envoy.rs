@@ -1,4 +1,4 @@
-//! Envoy, of the package that PyPI has.
+//! Envoy, of the package that `PyPI` has.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! HAProxy, of Debian's package.
+//! `HAProxy`, of Debian's package.
 
 use anyhow::Result;
 
