@@ -1,15 +1,7 @@
 //! HTTP/1.1 by its bytes: where a message begins and ends, and what is refused because two readers could differ.
 
+use super::{house, raw};
 use crate::support::prelude::*;
-use crate::support::recorder::OK;
-
-async fn house() -> House<Recorder> {
-    House::recording(Recorder::answering(OK).await).await
-}
-
-async fn raw(house: &House<Recorder>) -> Raw {
-    Raw::open(&house.http1(&house.pki.gateway())).await
-}
 
 /// Status and code of what is refused by the head alone.
 const REFUSED: &[(&str, u16, &str)] = &[
