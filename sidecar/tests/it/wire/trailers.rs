@@ -2,7 +2,6 @@
 
 use super::{house, raw};
 use crate::support::h2::{DATA, END_HEADERS, END_STREAM, H2, HEADERS, fields};
-use crate::support::prelude::*;
 
 #[tokio::test]
 async fn trailers_carry_neither_framing_nor_routing_nor_identity() {
