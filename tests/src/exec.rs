@@ -106,11 +106,12 @@ impl Running {
         }
     }
 
-    /// Waits for its end; what it printed since.
+    /// Ends its input and waits for its end; what it printed since.
     ///
     /// # Errors
     /// How it failed, with what it wrote.
     pub async fn end(mut self) -> Result<String, String> {
+        drop(self.stdin.take());
         let mut stderr = self.process.stderr().expect("stderr is attached");
         let status = self.process.take_status().expect("taken only here");
         let (mut out, mut err) = (String::new(), String::new());
