@@ -1,5 +1,5 @@
-//! A real MariaDB, which speaks first, and a real PostgreSQL: their own clients get in through the gateway's TLS and
-//! in no other way.
+//! Two real databases, of which one speaks first: their own clients get in through the gateway's TLS and in no other
+//! way.
 
 use postern_config::layout::SIDECAR_CONTAINER;
 use postern_echo::attempt::Identity;

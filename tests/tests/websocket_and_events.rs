@@ -57,10 +57,14 @@ fn pass_as_they_come() {
 
 /// Every message has come back, and the application was told whose key it is.
 fn conversed(case: &str, outcome: &Outcome, identity: &str, messages: &[String]) {
-    let Outcome::WebSocket { headers, messages: came } = outcome else { panic!("{case}: {outcome:?}") };
+    let Outcome::WebSocket { headers, messages: returned } = outcome else { panic!("{case}: {outcome:?}") };
     let welcome = "welcome".to_owned();
     let expected: Vec<_> = std::iter::once(&welcome).chain(messages).collect();
-    assert!(came.iter().eq(expected), "{case}: {:?}", came.iter().map(String::len).collect::<Vec<_>>());
+    assert!(
+        returned.iter().eq(expected),
+        "{case}: {:?}",
+        returned.iter().map(String::len).collect::<Vec<_>>()
+    );
     let caller = headers.iter().find(|(name, _)| name == "x-caller").map(|(_, value)| value.as_str());
     assert!(caller.is_some_and(|caller| caller.contains(identity)), "{case}: {headers:?}");
 }
