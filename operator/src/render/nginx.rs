@@ -221,8 +221,8 @@ fn location(texts: &Texts, module: Module, upstream: &Word) -> String {
 fn client(module: Module) -> String {
     let p = module.prefix();
     let lines = || (1..=PEM_LINES).map(|line| format!("postern_pem_{line}"));
-    let pattern: String = lines().map(|line| format!(r"(?:(?<{line}>[^-\n]++)\n)?+")).collect();
-    let joined: String = lines().map(|line| format!("${{{line}}}")).collect();
+    let pattern = lines().map(|line| format!(r"(?:(?<{line}>[^-\n]++)\n)?+")).collect::<Vec<_>>().concat();
+    let joined = lines().map(|line| format!("${{{line}}}")).collect::<Vec<_>>().concat();
     format!(
         "set $postern_forwarded \"\";\n\
          set $postern_pem \"\";\n\
