@@ -105,7 +105,7 @@ pub struct Inputs {
     pub admission: Existing<Option<Selector>>,
     /// The Secrets that the lock names, by name.
     pub references: BTreeMap<String, Reference>,
-    /// The single keys of ConfigMaps and Secrets that it names.
+    /// The single keys of `ConfigMap`s and Secrets that it names.
     pub documents: BTreeMap<DataKeyRef, Document>,
     /// Since when the lock's `Armed` condition has been `True` without a break; from its status.
     pub armed_since: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! What a lock's author has written elsewhere: keys of ConfigMaps and Secrets, each object read by its name.
+//! What a lock's author has written elsewhere: keys of `ConfigMap`s and Secrets, each object read by its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 

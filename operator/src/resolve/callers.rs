@@ -111,22 +111,23 @@ impl Callers {
         if let Some(reference) = &caller.credentials_ref {
             match references.credential(&reference.name) {
                 None => credentials = published(inputs, &name),
-                Some(own) => match users.get(&own.username) {
+                Some(own) => {
                     // One name of two people would be one person with two passwords.
-                    Some(other) => self.refusals.push(Refusal::new(
-                        ConditionType::ResolvedRefs,
-                        Reason::InvalidSecret,
-                        format!(
-                            "{place}, with the user name in Secret {}/{}, which caller {other} has too, so its credentials \
-                             let nobody in: give each caller a user name of its own",
-                            inputs.key.namespace, reference.name
-                        ),
-                    )),
-                    None => {
+                    if let Some(other) = users.get(&own.username) {
+                        self.refusals.push(Refusal::new(
+                            ConditionType::ResolvedRefs,
+                            Reason::InvalidSecret,
+                            format!(
+                                "{place}, with the user name in Secret {}/{}, which caller {other} has too, so its \
+                                 credentials let nobody in: give each caller a user name of its own",
+                                inputs.key.namespace, reference.name
+                            ),
+                        ));
+                    } else {
                         users.insert(own.username.clone(), caller.name.as_str());
                         self.credentials.insert(name.clone(), own.clone());
                     }
-                },
+                }
             }
         }
         let policy = Caller { name, certificates, credentials, header_values: Vec::new() };

@@ -90,8 +90,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     let mut refusals = objections.refusals;
     refusals.extend(lock_ports.refusals);
     refusals.extend(name_refusals);
-    refusals.extend(authorities.refusals);
-    refusals.extend(callers.refusals);
+    refusals.extend(authorities.refusals.into_iter().chain(callers.refusals));
     refusals.extend(references.refusals);
     refusals.extend(conflicts(&judged));
     let lock = LockPlan {
@@ -133,7 +132,7 @@ pub fn resolve(settings: &Settings, inputs: &Inputs, trust: &BackendTrust) -> Pl
     }
 }
 
-/// Secrets and ConfigMaps of somebody else's can't be watched without the right to list them, so they are read again
+/// Secrets and `ConfigMap`s of somebody else's can't be watched without the right to list them, so they are read again
 /// and again.
 const REFERENCES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
