@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn a_gateway_tells_of_its_client_only_where_the_route_lets_it() {
         let telling = |protocol, forwarded_certificate| {
-            let backend = BackendPlan { protocol, forwarded_certificate, ..backend() };
+            let backend = BackendPlan { forwarded_certificate, protocol, ..backend() };
             files(&id(), &backend, &Headers::default()).unwrap().remove(LOCATION_FILE).unwrap()
         };
         for (protocol, module) in [(Protocol::HTTP, "proxy"), (Protocol::H2C, "grpc")] {

@@ -85,7 +85,7 @@ pub(crate) struct Step {
     /// From now on these Secrets of the lock's author hold other texts.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
-    /// In this step these ConfigMaps hold other texts.
+    /// In this step these `ConfigMaps` hold other texts.
     #[serde(default)]
     pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// When the pods last saw a credential, by id, in seconds after the start of the world.

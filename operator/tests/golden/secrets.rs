@@ -42,7 +42,7 @@ impl World {
         references
     }
 
-    /// The keys of ConfigMaps and Secrets that the lock names.
+    /// The keys of `ConfigMaps` and Secrets that the lock names.
     pub(super) fn documents(
         &self,
         case: &Case,

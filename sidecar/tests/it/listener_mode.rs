@@ -19,7 +19,7 @@ fn nowhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
-async fn pod(listener: bool, listeners: Option<BTreeMap<u16, u16>>) -> GuardedPod {
+fn pod(listener: bool, listeners: Option<BTreeMap<u16, u16>>) -> GuardedPod {
     let pod = GuardedPod::start_as(nowhere(), 1, Limits::default(), listener, listeners);
     pod.mount_bundle(&pod.bundle(1, pod.policy(&[(ORDERS, None)])));
     pod
@@ -29,7 +29,7 @@ async fn pod(listener: bool, listeners: Option<BTreeMap<u16, u16>>) -> GuardedPo
 async fn a_named_port_is_taken_over_and_the_application_dialled_on_loopback() {
     let application = Application::http().await;
     let (own, port) = (free_port().await, application.address.port());
-    let pod = pod(true, Some(BTreeMap::from([(own, port)]))).await;
+    let pod = pod(true, Some(BTreeMap::from([(own, port)])));
     pod.ready_says(true, "ready").await;
     assert_eq!(pod.addresses.inbound.iter().map(SocketAddr::port).collect::<Vec<_>>(), [own]);
     assert!(matches!(pod.http1(&pod.pki.gateway()).get("/").await, Attempt::Answered(200, _)));
@@ -45,7 +45,7 @@ async fn a_named_port_is_taken_over_and_the_application_dialled_on_loopback() {
 async fn an_application_elsewhere_than_on_loopback_is_not_dialled() {
     let elsewhere = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let (own, port) = (free_port().await, elsewhere.local_addr().unwrap().port());
-    let pod = pod(true, Some(BTreeMap::from([(own, port)]))).await;
+    let pod = pod(true, Some(BTreeMap::from([(own, port)])));
     pod.ready_says(true, "ready").await;
     let Attempt::Answered(status, body) = pod.http1(&pod.pki.gateway()).get("/").await else {
         panic!("an answer")
@@ -59,7 +59,7 @@ async fn a_record_of_another_interception_opens_nothing() {
     let application = Application::http().await;
     let listeners = BTreeMap::from([(free_port().await, application.address.port())]);
     for (listener, listeners, inbound) in [(true, None, 0), (false, Some(listeners), 1)] {
-        let pod = pod(listener, listeners).await;
+        let pod = pod(listener, listeners);
         pod.ready_says(false, "it was made for a pod of another interception").await;
         assert_eq!(pod.addresses.inbound.len(), inbound, "{listener}");
         if inbound > 0 {

@@ -163,6 +163,28 @@ fn what_the_author_writes_is_staged_like_the_rest() {
     }
 }
 
+/// A user name and a password count each by itself.
+#[test]
+fn an_authors_own_credential_that_changes_is_staged() {
+    let own = |username: &str, password: &str| Wanted {
+        basic: Part::Own(OwnCredential { username: username.to_owned(), password: text(password) }),
+        ..Wanted::default()
+    };
+    let mut now = held(4, 0);
+    if let Some(basic) = &mut now.basic {
+        basic.own = true;
+    }
+    for (what, wanted, expected) in [
+        ("the same", own("edge", "p"), "keep"),
+        ("another password", own("edge", "q"), "stage 5 own - Changed"),
+        ("another user name", own("gate", "p"), "stage 5 own - Changed"),
+        ("no longer the author's", basic(), "stage 5 generate - Changed"),
+    ] {
+        let existing = key(Some(now.clone()), None, None);
+        assert_eq!(done(&clock(10), &wanted, &existing, false), expected, "{what}");
+    }
+}
+
 #[test]
 fn what_no_lock_asks_for_is_forgotten() {
     let plan = |basic, header: Option<&str>| CredentialsPlan {

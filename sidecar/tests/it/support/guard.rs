@@ -107,7 +107,7 @@ impl GuardedPod {
             trust: "orders".to_owned(),
             verify_keys: vec![signer().verify_key(), self.signer.verify_key()],
             config: self.path("config"),
-            record: self.path("pod/record"),
+            record: self.path("pod"),
             state: self.path("state"),
             ports: Ports { inbound: 0, probe: 0, metrics: 0, admin: 0 },
         };
