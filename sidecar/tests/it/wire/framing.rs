@@ -210,6 +210,8 @@ async fn a_body_that_breaks_its_framing_is_refused_and_ends_the_connection() {
         ("1\r\na\r\n0\r\nx: 1\r\n 2\r\n\r\n", "MalformedHead"),
         ("1\r\na\r\n0\r\nx: 1\n\r\n", "MalformedHead"),
         ("1\r\na\r\n0\r\nx: a\0b\r\n\r\n", "MalformedHead"),
+        ("1\r\na\r\n0\r\nx: a\rb\r\n\r\n", "MalformedHead"),
+        ("1\r\na\r\n0\r\nx\r\n\r\n", "MalformedHead"),
     ] {
         let before = house.denials(code).await;
         for (first, second) in [(format!("{head}{bytes}"), ""), (format!("{head}5\r\nfirst\r\n"), bytes)] {

@@ -140,3 +140,30 @@ async fn more_streams_than_allowed_are_refused() {
     eventually("the others are on their way", async || house.application.hits() == 100).await;
     house.sidecar.refused("Http2Refused").await;
 }
+
+/// A window that opens by one byte at a time makes the smallest frames of the largest answers: the sidecar keeps none
+/// of them for later.
+#[tokio::test]
+async fn windows_that_open_by_a_byte_cost_no_memory() {
+    let body = vec![b'x'; 1 << 20];
+    let answer =
+        [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes(), body].concat();
+    let house = House::recording(Recorder::with(move |_| answer.clone()).await).await;
+    let mut caller = open(&house).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    caller.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+    for n in 0..100 {
+        caller.request(2 * n + 1, &get_with(&[])).await;
+    }
+    eventually("all have reached the application", async || {
+        house.application.got().concat().matches("GET /p").count() == 100
+    })
+    .await;
+    let round: Vec<u8> = (0..100).flat_map(|n| frame(WINDOW_UPDATE, 0, 2 * n + 1, &[0, 0, 0, 1])).collect();
+    caller.flood(200, |_| round.clone()).await;
+    let mut other = open(&house).await;
+    other.request(1, &get_with(&[])).await;
+    other.next_of(HEADERS, 1).await;
+    let peak = peak_kib(house.sidecar.id());
+    assert!(peak < 64 << 10, "{peak} KiB");
+}
