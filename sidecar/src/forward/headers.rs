@@ -18,6 +18,7 @@ use http::header::{
 use postern_config::policy::{ForwardedCertificate, Upstream};
 
 use super::told::Told;
+use super::wire::{TRAILER_BYTES, TRAILERS};
 use crate::authorize::door::{HeaderLock, Locked};
 use crate::generation::Generation;
 use crate::identify::Caller;
@@ -38,6 +39,22 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
+];
+
+/// What trailers must not carry, beside what is of the hop or reserved.
+const LATE: [HeaderName; 12] = [
+    AUTHORIZATION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    TRAILER,
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+    REQUEST_ID,
 ];
 
 /// Written by the sidecar alone, however they are spelt.
@@ -173,26 +190,20 @@ pub(super) fn to_caller(headers: &mut HeaderMap) {
 }
 
 /// Removes from trailers what must not come so late: framing, routing and credentials (RFC 9110 section
-/// 6.5.1), and what is reserved.
+/// 6.5.1), and what is reserved. Too many of them go as a whole.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
+    // As many as HTTP/1.1's scanner lets through; HTTP/2's engine only knows the limit of heads.
+    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    if trailers.len() > TRAILERS || trailers.iter().map(bytes).sum::<usize>() > TRAILER_BYTES {
+        trailers.clear();
+        return;
+    }
     strip_hop_by_hop(trailers);
     strip_reserved(trailers);
-    for name in [
-        AUTHORIZATION,
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        CONTENT_RANGE,
-        CONTENT_TYPE,
-        COOKIE,
-        EXPECT,
-        HOST,
-        TRAILER,
-        FORWARDED_FOR,
-        FORWARDED_PROTO,
-        REQUEST_ID,
-    ] {
-        trailers.remove(name);
-    }
+    // However they are spelt: servers that turn names into variables write `_` for `-`.
+    strip(trailers, |name| {
+        LATE.iter().chain(&HOP_BY_HOP).any(|late| is_spelling_of(name.as_str(), late.as_str()))
+    });
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {

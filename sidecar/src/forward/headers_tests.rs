@@ -153,7 +153,9 @@ fn trailers_carry_nothing_that_decides() {
         ("host", "x"),
         ("authorization", "x"),
         ("content-length", "5"),
+        ("content_length", "5"),
         ("transfer-encoding", "chunked"),
+        ("transfer_encoding", "chunked"),
         ("connection", "checksum2"),
         ("checksum2", "x"),
     ]);

@@ -136,7 +136,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
                 }
             }
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+            if let (Poll::Pending, Some(intake)) = (&read, &self.intake) {
+                intake.sleep(context.waker());
+            }
+            ready!(read)?;
             let count = buffer.filled().len() - before;
             if count == 0 {
                 return Poll::Ready(Ok(()));

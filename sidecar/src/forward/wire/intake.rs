@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::task::Waker;
 
 use tokio::io::ReadBuf;
 
@@ -123,6 +124,14 @@ impl Intake {
             return self.scan_held();
         }
         Ok(None)
+    }
+
+    /// To be called before whoever reads goes to sleep: what has come and may not be read before an answer is decided
+    /// wakes it then. The stream's own waker doesn't, for nothing more need come.
+    pub(in crate::forward) fn sleep(&self, reader: &Waker) {
+        if self.scanner.is_undecided() {
+            self.turns.wake_after(reader);
+        }
     }
 
     fn scan_held(&mut self) -> io::Result<Option<Denial>> {

@@ -23,6 +23,7 @@ mod scanner;
 mod sending;
 mod turns;
 
+pub(super) use self::chunked::{TRAILER_BYTES, TRAILERS};
 pub(super) use self::frames::{Frames, Refusal};
 pub(super) use self::head::too_long;
 pub(super) use self::intake::Intake;

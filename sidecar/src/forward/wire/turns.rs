@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::Waker;
 
 use http::{Method, Request, Uri};
 
@@ -15,6 +16,8 @@ pub(in crate::forward) struct Turns {
     ended: Cell<u64>,
     fault: RefCell<Option<Noted>>,
     tunnels: Cell<bool>,
+    /// Of whoever waits to read what depends on an answer.
+    reader: RefCell<Option<Waker>>,
 }
 
 /// A fault that waits for its turn.
@@ -57,6 +60,11 @@ impl Turns {
     pub(super) fn tunnels(&self) -> bool {
         self.tunnels.get()
     }
+
+    /// Wakes once, when the next answer has been decided.
+    pub(super) fn wake_after(&self, reader: &Waker) {
+        *self.reader.borrow_mut() = Some(reader.clone());
+    }
 }
 
 impl Turn {
@@ -80,6 +88,9 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.turns.ended.set(self.turns.ended.get().max(self.number));
+        if let Some(reader) = self.turns.reader.take() {
+            reader.wake();
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Changes of protocol by their bytes: WebSocket alone, and a tunnel only after the application's 101.
 
 use super::{house, raw};
-use crate::support::prelude::*;
 
 const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n";
 
