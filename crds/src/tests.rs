@@ -36,6 +36,44 @@ fn cases(file: &str) -> Vec<Case> {
     cases
 }
 
+/// The resources that the README and the pages in `docs/` show.
+fn examples() -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages: Vec<_> =
+        std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.push(root.join("README.md"));
+    let mut found = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let ours = blocks.filter(|block| block.contains("apiVersion: postern.dev/"));
+        for (number, text) in ours.flat_map(|block| block.split("\n---\n")).enumerate() {
+            let name = format!("{}, resource {}", page.display(), number + 1);
+            let mut object: Value = serde_yaml::from_str(text).unwrap();
+            object["metadata"].as_object_mut().unwrap().remove("namespace");
+            found.push(Case { name, answer: String::new(), before: None, object });
+        }
+    }
+    found
+}
+
+#[test]
+fn the_pages_show_what_the_schemas_accept() {
+    let examples = examples();
+    assert!(examples.len() >= 8, "{} examples", examples.len());
+    for case in examples {
+        let found = answers(&case.object, None);
+        assert!(found.is_empty(), "{}: {found:?}", case.name);
+        // The schemas would drop a field that they don't know; the types say so.
+        let spec = case.object["spec"].clone();
+        let read = match case.object["kind"].as_str() {
+            Some("BackendTrust") => serde_json::from_value::<crate::BackendTrustSpec>(spec).map(drop),
+            _ => serde_json::from_value::<crate::ApiRouteSpec>(spec).map(drop),
+        };
+        assert!(read.is_ok(), "{}: {read:?}", case.name);
+    }
+}
+
 fn schema(manifest: &Manifest) -> &Value {
     &manifest.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 }

@@ -9,7 +9,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{await_condition, conditions::is_crd_established};
 use serde_json::{Value, json};
 
-use super::{Case, cases};
+use super::{Case, cases, examples};
 use crate::manifest::{Manifest, manifests};
 
 const GROUP: &str = "cases.postern.dev";
@@ -76,8 +76,9 @@ impl Resource {
 
 async fn disagreements(kinds: &[Resource]) -> Vec<String> {
     let mut found = Vec::new();
-    for (file, accepted) in [("accepted.yaml", true), ("refused.yaml", false)] {
-        for case in cases(file) {
+    let [good, bad] = ["accepted.yaml", "refused.yaml"].map(cases);
+    for (cases, accepted) in [(good, true), (examples(), true), (bad, false)] {
+        for case in cases {
             let kind = kinds.iter().find(|kind| case.object["kind"] == kind.name.as_str()).unwrap();
             match kind.answer(&case).await {
                 Ok(()) if !accepted => found.push(format!("{}: accepted", case.name)),

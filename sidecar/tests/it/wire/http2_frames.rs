@@ -23,7 +23,7 @@ async fn frames_that_break_the_protocol_end_the_connection() {
     let posted = frame(HEADERS, END_HEADERS, 1, &post(&[]));
     let whole = |stream: u32| frame(HEADERS, END_STREAM | END_HEADERS, stream, &head);
     let cases = [
-        ("a frame larger than allowed", frame(DATA, 0, 0, &[0; (16 << 10) + 1]), FRAME_SIZE_ERROR),
+        ("a frame larger than allowed", frame(DATA, 0, 0, &vec![0; (16 << 10) + 1]), FRAME_SIZE_ERROR),
         ("settings of five bytes", frame(SETTINGS, 0, 0, &[0; 5]), PROTOCOL_ERROR),
         ("settings of a stream", frame(SETTINGS, 0, 1, &[]), PROTOCOL_ERROR),
         ("settings that are acknowledged and given", frame(SETTINGS, 1, 0, &[0; 6]), PROTOCOL_ERROR),

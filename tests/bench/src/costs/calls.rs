@@ -68,10 +68,10 @@ fn a_request_makes_few_system_calls() {
             tokio::task::yield_now().await;
         }
         for (what, sent, connections, most) in [
-            ("HTTP/1.1, one connection", Sent { door: HTTP, offer: Offer::Http1 }, 1, 6.3),
+            ("HTTP/1.1, one connection", Sent { door: HTTP, offer: Offer::Http1 }, 1, 6.8),
             ("HTTP/1.1, 32 connections", Sent { door: HTTP, offer: Offer::Http1 }, 32, 4.6),
-            ("HTTP/2, one connection", Sent { door: HTTP, offer: Offer::Http2 }, 1, 6.5),
-            ("bytes, one connection", Sent { door: TCP, offer: Offer::Nothing }, 1, 6.3),
+            ("HTTP/2, one connection", Sent { door: HTTP, offer: Offer::Http2 }, 1, 6.8),
+            ("bytes, one connection", Sent { door: TCP, offer: Offer::Nothing }, 1, 6.8),
         ] {
             let mut callers = Vec::new();
             for _ in 0..connections {
