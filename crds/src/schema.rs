@@ -260,13 +260,7 @@ pub(crate) fn server_names(generator: &mut SchemaGenerator) -> Schema {
                         an ApiRoute names, and .postern.internal is Postern's own: write a name of another domain",
         }));
     }
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 16,
-        "x-kubernetes-list-type": "set",
-        "items": item,
-    })
+    set(16, &item)
 }
 
 /// Several locks, each type at most once.
@@ -311,15 +305,20 @@ pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Whom an ApiRoute may let in.
-pub(crate) fn accepted(generator: &mut SchemaGenerator) -> Schema {
+/// A list of at least one value, none of them twice.
+fn set(most: u64, item: &Schema) -> Schema {
     json_schema!({
         "type": "array",
         "minItems": 1,
-        "maxItems": 4,
+        "maxItems": most,
         "x-kubernetes-list-type": "set",
-        "items": crate::locks::Accepted::json_schema(generator),
+        "items": item,
     })
+}
+
+/// Whom an ApiRoute may let in.
+pub(crate) fn accepted(generator: &mut SchemaGenerator) -> Schema {
+    set(4, &crate::locks::Accepted::json_schema(generator))
 }
 
 /// Conditions, as `metav1.Condition`.

@@ -1,8 +1,8 @@
 //! Schemas of what certificates and their holders are known by.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator};
 
-use super::{matches, rule_name, text};
+use super::{matches, rule_name, set, text};
 
 /// The SHA-256 of a certificate.
 pub(crate) fn fingerprint(_: &mut SchemaGenerator) -> Schema {
@@ -18,13 +18,7 @@ pub(crate) fn fingerprint(_: &mut SchemaGenerator) -> Schema {
 
 /// Several of them.
 pub(crate) fn fingerprints(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 256,
-        "x-kubernetes-list-type": "set",
-        "items": fingerprint(generator),
-    })
+    set(256, &fingerprint(generator))
 }
 
 /// A certificate's subject, RFC 4514.
@@ -51,11 +45,5 @@ pub(crate) fn san_value(_: &mut SchemaGenerator) -> Schema {
 
 /// Names of callers.
 pub(crate) fn caller_names(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 64,
-        "x-kubernetes-list-type": "set",
-        "items": rule_name(generator),
-    })
+    set(64, &rule_name(generator))
 }

@@ -1,8 +1,8 @@
 //! Schemas of what a request is made of: host names, header names, methods and paths.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator};
 
-use super::{LABEL, matches, text};
+use super::{LABEL, matches, set, text};
 
 /// Host names, exact or with one wildcard label.
 pub(crate) fn hostnames(_: &mut SchemaGenerator) -> Schema {
@@ -14,13 +14,7 @@ pub(crate) fn hostnames(_: &mut SchemaGenerator) -> Schema {
              no '*' elsewhere, no dot at the end",
         )],
     );
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 16,
-        "x-kubernetes-list-type": "set",
-        "items": item,
-    })
+    set(16, &item)
 }
 
 /// The name of a header that may carry a secret. What a connection is run by, or a browser sends by itself, may not.
@@ -76,13 +70,7 @@ const RESERVED_HEADERS: &[&str] = &[
 
 /// Paths of an open port.
 pub(crate) fn open_paths(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 16,
-        "x-kubernetes-list-type": "set",
-        "items": open_path(),
-    })
+    set(16, &open_path())
 }
 
 /// A request's method.

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-use super::http1::{Pump, Upstream};
+use super::http1::Upstream;
+use super::pump::Pump;
 use crate::authorize::Denial;
 use crate::forward::pool::Place;
 use crate::forward::wire::{Rest, answer};

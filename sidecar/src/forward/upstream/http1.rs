@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::body::Body;
+use super::pump::Pump;
 use super::transport::Transport;
 use super::{Failure, Received, Repeatable};
 use crate::authorize::{Code, Denial};
@@ -143,7 +144,7 @@ async fn exchange(
     .await;
     let mut head = outcome?;
     head.keeps &= reading.failed.is_none();
-    let pump = (!is_sent).then(|| Pump::start(&upstream, sending));
+    let pump = (!is_sent).then(|| Pump::start(send_rest(&upstream, sending)));
     Ok((upstream, head, pump))
 }
 
@@ -193,29 +194,11 @@ impl Reading {
     }
 }
 
-/// Sends the rest of a request although its answer has begun. Dropped, it gives that up.
-pub(super) struct Pump(Option<tokio::task::AbortHandle>);
-
-impl Pump {
-    fn start(upstream: &Upstream, mut sending: Sending<Outbound>) -> Self {
-        let transport = Rc::clone(&upstream.transport);
-        let task = tokio::task::spawn_local(async move {
-            // How it ends concerns nobody: the answer is there.
-            let _ = poll_fn(|context| sending.poll(&mut *transport.borrow_mut(), context)).await;
-        });
-        Self(Some(task.abort_handle()))
-    }
-
-    /// The answer is whole; an application may have said all and still listen.
-    pub(super) fn go_on(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        if let Some(handle) = &self.0 {
-            handle.abort();
-        }
+/// Sends the rest of a request although its answer has begun.
+fn send_rest(upstream: &Upstream, mut sending: Sending<Outbound>) -> impl Future<Output = ()> + 'static {
+    let transport = Rc::clone(&upstream.transport);
+    async move {
+        // How it ends concerns nobody: the answer is there.
+        let _ = poll_fn(|context| sending.poll(&mut *transport.borrow_mut(), context)).await;
     }
 }

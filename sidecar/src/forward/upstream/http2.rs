@@ -14,7 +14,7 @@ use http::{Request, Response, Uri, Version};
 use hyper::body::{Body as _, Frame};
 use tokio::time::timeout;
 
-use super::pump::Pump;
+use super::pump::{self, Pump};
 use super::transport::Transport;
 use super::{Failure, Received, Repeatable};
 use crate::authorize::{Code, Denial};
@@ -151,7 +151,7 @@ pub(super) async fn send(
     let ends = body.is_end_stream();
     let (response, pump) = match sender.send_request(Request::from_parts(parts, ()), ends) {
         Ok((response, _)) if ends => (response, None),
-        Ok((response, sending)) => (response, Some(Pump::start(body, sending))),
+        Ok((response, sending)) => (response, Some(Pump::start(pump::fill(body, sending)))),
         Err(error) => return Err(failure(&stream, &error, None)),
     };
     match response.await {

@@ -1,4 +1,4 @@
-//! A request's body on its way into an HTTP/2 stream, as fast as the application takes it.
+//! The rest of a request on its way to the application while its answer comes.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,15 +11,17 @@ use tokio::task::AbortHandle;
 
 use crate::forward::body::Outbound;
 
-/// A body that is being sent. Dropping it gives it up: with the answer dropped too, the stream is reset.
+/// A body that is being sent. Dropping it gives it up: over HTTP/2, with the answer dropped too, the stream is reset.
 pub(super) struct Pump(Option<AbortHandle>);
 
 impl Pump {
-    pub(super) fn start(body: Outbound, stream: SendStream<Bytes>) -> Self {
-        Self(Some(tokio::task::spawn_local(run(body, stream)).abort_handle()))
+    /// Sends it in a task of its own.
+    pub(super) fn start(sending: impl Future<Output = ()> + 'static) -> Self {
+        Self(Some(tokio::task::spawn_local(sending).abort_handle()))
     }
 
-    /// The rest is sent although nobody watches.
+    /// The answer is whole; the rest is sent although nobody watches, for an application may have said all and still
+    /// listen.
     pub(super) fn go_on(mut self) {
         self.0 = None;
     }
@@ -33,7 +35,8 @@ impl Drop for Pump {
     }
 }
 
-async fn run(mut body: Outbound, mut stream: SendStream<Bytes>) {
+/// Sends a body into an HTTP/2 stream, as fast as the application takes it.
+pub(super) async fn fill(mut body: Outbound, mut stream: SendStream<Bytes>) {
     loop {
         let frame = poll_fn(|context| {
             // The application wants no more of it.
