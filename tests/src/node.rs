@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::attacker::NAMESPACE;
 use crate::cluster::Cluster;
 use crate::gateway::IMAGE;
-use crate::run::random_name;
+use crate::run::{Test, random_name};
 
 /// Does something to each process of this name (as `/proc/PID/comm` has it) in the pod with this uid; prints a line for
 /// each.
@@ -28,17 +28,13 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Starts it.
-    pub async fn start(cluster: &Cluster) -> Self {
+    /// Starts it; it ends with the test.
+    pub async fn start(test: &Test) -> Self {
         let shell = Self { name: random_name("node") };
-        cluster.apply(&shell.pod()).await;
-        cluster.ready_pod(NAMESPACE, &shell.name).await;
+        test.clear_up(shell.pod());
+        test.cluster.apply(&shell.pod()).await;
+        test.cluster.ready_pod(NAMESPACE, &shell.name).await;
         shell
-    }
-
-    /// Ends it.
-    pub async fn stop(self, cluster: &Cluster) {
-        cluster.delete(&self.pod()).await;
     }
 
     fn pod(&self) -> Value {
@@ -51,7 +47,7 @@ impl Shell {
                 "automountServiceAccountToken": false,
                 "containers": [{
                     "name": "shell", "image": IMAGE, "imagePullPolicy": "Never",
-                    "command": ["/bin/sleep", "300"],
+                    "command": ["/bin/sleep", "infinity"],
                     "securityContext": {"runAsUser": 0},
                 }],
             },
@@ -80,10 +76,9 @@ impl Shell {
 }
 
 /// Kills each process of this name in a pod; there must be one.
-pub async fn kill(cluster: &Cluster, pod_uid: &str, process: &str) {
-    let shell = Shell::start(cluster).await;
-    let killed = shell.for_each(cluster, KILL, pod_uid, process).await;
-    shell.stop(cluster).await;
+pub async fn kill(test: &Test, pod_uid: &str, process: &str) {
+    let shell = Shell::start(test).await;
+    let killed = shell.for_each(&test.cluster, KILL, pod_uid, process).await;
     let killed = killed.unwrap_or_else(|error| panic!("{process} cannot be killed: {error}"));
     assert!(!killed.is_empty(), "pod {pod_uid} has a process {process}");
 }

@@ -26,7 +26,7 @@ fn pass_and_leave_nothing_behind() {
         // Which size is too large is for the gateway's owner to say.
         let gateway = gateway::start_with(test, install::EDGE, &all, "    client_max_body_size 0;").await;
         gateway.seen(test, "/").await;
-        let node = Shell::start(cluster).await;
+        let node = Shell::start(test).await;
         let peak = async || node.peak_memory(cluster, &scene.target.uid, SIDECAR).await;
         let key = scene.with_certificate(scene.key(cluster).await);
         // Through NGINX it is HTTP/1.1; HTTP/2 is what the key lets us speak past it.
@@ -50,7 +50,6 @@ fn pass_and_leave_nothing_behind() {
             println!("{way}: {} KiB for those who stall", grown >> 10);
             assert!(grown < GROWTH, "{way}, stalled: {grown} bytes more");
         }
-        node.stop(cluster).await;
     });
 }
 

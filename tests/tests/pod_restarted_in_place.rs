@@ -16,7 +16,7 @@ fn with_its_init_containers() {
         let gateway = scene.gateway(test).await;
         scene.works(test, &gateway).await;
         let before = container_id(test, &scene.target, REDIRECT_CONTAINER).await;
-        node::kill(&test.cluster, &scene.target.uid, "pause").await;
+        node::kill(test, &scene.target.uid, "pause").await;
         wait::until("the redirect to run again", 60, async || {
             let now = container_id(test, &scene.target, REDIRECT_CONTAINER).await;
             if now == before || now.is_empty() { Err(format!("it is {now:?} still")) } else { Ok(()) }
@@ -35,7 +35,7 @@ fn with_its_sidecar_alone() {
         scene.works(test, &gateway).await;
         let before = container_id(test, &scene.target, SIDECAR_CONTAINER).await;
         let hits = scene.target.hits(&test.cluster).await;
-        node::kill(&test.cluster, &scene.target.uid, "postern-sidecar").await;
+        node::kill(test, &scene.target.uid, "postern-sidecar").await;
         let direct = attack::Attack::http("plain HTTP", scene.target.address(), HTTP);
         wait::until("the sidecar to run again", 60, async || {
             let made = attack::try_all(&test.cluster, std::slice::from_ref(&direct)).await.remove(0).made;
