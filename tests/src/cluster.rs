@@ -314,3 +314,8 @@ pub fn addresses(pod: &Pod) -> Vec<String> {
     let ips = pod.status.as_ref().and_then(|status| status.pod_ips.clone()).unwrap_or_default();
     ips.into_iter().map(|ip| ip.ip).collect()
 }
+
+/// The first address of a running pod, IPv4 where there is one.
+pub fn address(pod: &Pod) -> String {
+    addresses(pod).into_iter().next().expect("a running pod has an address")
+}

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::attack;
 use crate::attacker::{self, Vantage};
-use crate::cluster::{Cluster, addresses};
+use crate::cluster::{Cluster, address};
+use crate::lock::names;
 use crate::run::{Test, random_name};
 use crate::wait;
 
@@ -97,14 +98,18 @@ pub async fn start(test: &Test, gateway: (&str, &str), forwards: &[Forward]) -> 
 
 /// The same with further lines for NGINX's HTTP server.
 pub async fn start_with(test: &Test, gateway: (&str, &str), forwards: &[Forward], extra: &str) -> Gateway {
-    let name = random_name("gateway");
-    for object in objects(gateway, &name, forwards, extra) {
-        test.clear_up(object);
-    }
-    deploy(&test.cluster, gateway, &name, forwards, extra).await
+    start_of(test, &objects(gateway, &random_name("gateway"), forwards, extra)).await
 }
 
-/// The same without a test to clear it up.
+/// The same of a `ConfigMap` and a pod like those that [`objects`] makes.
+pub async fn start_of(test: &Test, objects: &[Value; 2]) -> Gateway {
+    for object in objects {
+        test.clear_up(object.clone());
+    }
+    bring_up(&test.cluster, objects).await
+}
+
+/// Starts a gateway without a test to clear it up.
 pub async fn deploy(
     cluster: &Cluster,
     gateway: (&str, &str),
@@ -112,11 +117,14 @@ pub async fn deploy(
     forwards: &[Forward],
     extra: &str,
 ) -> Gateway {
-    cluster.apply_all(&objects(gateway, name, forwards, extra)).await;
-    let (_, namespace) = gateway;
-    let pod = cluster.ready_pod(namespace, name).await;
-    let address = addresses(&pod).into_iter().next().expect("a running pod has an address");
-    Gateway { namespace: namespace.to_owned(), pod: name.to_owned(), address }
+    bring_up(cluster, &objects(gateway, name, forwards, extra)).await
+}
+
+async fn bring_up(cluster: &Cluster, objects: &[Value; 2]) -> Gateway {
+    cluster.apply_all(objects).await;
+    let (namespace, pod) = names(&objects[1]);
+    let address = address(&cluster.ready_pod(&namespace, &pod).await);
+    Gateway { namespace, pod, address }
 }
 
 /// The gateway's `ConfigMap` and pod.

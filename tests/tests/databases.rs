@@ -4,9 +4,8 @@
 use postern_config::layout::SIDECAR_CONTAINER;
 use postern_echo::attempt::Identity;
 use postern_tests::attack::{self, Attack};
-use postern_tests::cluster::addresses;
 use postern_tests::gateway::{self, Forward, Gateway};
-use postern_tests::{Sharing, Test, forge, install, lock, logs, run, wait};
+use postern_tests::{Sharing, Test, cluster, forge, install, lock, logs, run, wait};
 use serde_json::{Value, json};
 
 const IMAGE: &str = "postern.dev/test-databases:dev";
@@ -42,8 +41,7 @@ fn speak_with_their_own_clients() {
         a_large_value_is_whole(test, &mariadb(&gateway.address, "shop"), "LONGTEXT").await;
         a_large_value_is_whole(test, &postgresql(&gateway.address), "TEXT").await;
 
-        let pod = cluster.ready_pod(namespace, NAME).await;
-        let address = addresses(&pod).into_iter().next().expect("a running pod has an address");
+        let address = cluster::address(&cluster.ready_pod(namespace, NAME).await);
         for direct in [mariadb(&address, "shop"), postgresql(&address)] {
             let answer = ask(test, &direct, "SELECT 1").await;
             assert!(answer.is_err(), "past the gateway, {direct:?}: {answer:?}");

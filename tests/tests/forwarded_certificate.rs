@@ -96,14 +96,5 @@ async fn gateway_for(test: &Test, client: &Identity) -> Gateway {
     configuration["data"]["ca.crt"] = json!(client.certificate);
     let mounts = pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().expect("mounts");
     mounts.push(json!({"name": "configuration", "mountPath": CLIENT_CA, "subPath": "ca.crt"}));
-    let objects = [configuration, pod];
-    for object in &objects {
-        test.clear_up(object.clone());
-    }
-    test.cluster.apply_all(&objects).await;
-    let (_, namespace) = install::EDGE;
-    let pod = test.cluster.ready_pod(namespace, &name).await;
-    let address =
-        postern_tests::cluster::addresses(&pod).into_iter().next().expect("a running pod has an address");
-    Gateway { namespace: namespace.to_owned(), pod: name, address }
+    gateway::start_of(test, &[configuration, pod]).await
 }
