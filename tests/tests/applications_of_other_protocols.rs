@@ -21,16 +21,15 @@ fn trust(namespace: &str, port: &str, protocol: &str) -> Value {
 /// A call with the gateway's key, straight to the pod.
 async fn call(test: &Test, scene: &Scene, port: u16, h2: bool, path: &str) -> Outcome {
     let identity = scene.key(&test.cluster).await;
-    let mut attempt: Attempt = Attack::https("", scene.target.address(), port, Some(identity)).attempt;
-    attempt.tls.as_mut().expect("TLS").alpn = vec![if h2 { "h2" } else { "http/1.1" }.to_owned()];
-    attempt.payload = Payload::Http {
+    let attempt = Attack::https("", scene.target.address(), port, Some(identity)).attempt;
+    let attempt = attempt.with(Payload::Http {
         h2,
         method: "POST".to_owned(),
         path: path.to_owned(),
         host: "orders.example.com".to_owned(),
         headers: vec![("te".to_owned(), "trailers".to_owned())],
         body: "x".repeat(100_000),
-    };
+    });
     attack::try_all(&test.cluster, &[Attack::new("", attempt)]).await.remove(0).made.outcome
 }
 
@@ -52,17 +51,13 @@ fn http2_without_tls() {
         }
         let direct = scene.with_certificate(scene.key(&test.cluster).await);
         let through = Attempt { port: gateway::HTTP2, timeout_ms: 20_000, ..gateway.get("/") };
-        for (way, mut attempt) in [("past the gateway", direct.clone()), ("through NGINX", through)] {
-            if let Some(tls) = &mut attempt.tls {
-                tls.alpn = vec!["h2".to_owned()];
-            }
+        let past = direct.clone().with(attack::get("/", true));
+        for (way, attempt) in [("past the gateway", past), ("through NGINX", through)] {
             calls_of_each_kind(test, &scene, way, &attempt).await;
         }
         // RFC 8441 to the application, whichever way it is asked for.
         for h2 in [false, true] {
-            let mut attempt = direct.clone();
-            attempt.tls.as_mut().expect("TLS").alpn = vec![if h2 { "h2" } else { "http/1.1" }.to_owned()];
-            attempt.payload = attack::websocket("/chat", h2, &["hello".to_owned()]);
+            let attempt = direct.clone().with(attack::websocket("/chat", h2, &["hello".to_owned()]));
             let made = attack::try_all(&test.cluster, &[Attack::new("", attempt)]).await.remove(0).made;
             let Outcome::WebSocket { messages, .. } = &made.outcome else { panic!("{:?}", made.outcome) };
             assert_eq!(messages, &["welcome", "hello"], "h2: {h2}");

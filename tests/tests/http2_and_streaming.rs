@@ -12,14 +12,12 @@ fn pass_as_they_are() {
         let key = scene.with_certificate(scene.key(&test.cluster).await);
         for (h2, version) in [(false, "HTTP/1.1"), (true, "HTTP/2.0")] {
             let request = |method: &str, path: &str, body: String| {
-                let mut attempt = Attempt { timeout_ms: 5000, ..key.clone() };
-                attempt.tls.as_mut().expect("TLS").alpn = vec![if h2 { "h2" } else { "http/1.1" }.to_owned()];
                 let (method, path, host) =
                     (method.to_owned(), path.to_owned(), "orders.example.com".to_owned());
                 // Trailers are for those who ask for them (RFC 9110 section 6.5.1).
                 let headers = vec![("te".to_owned(), "trailers".to_owned())];
-                attempt.payload = Payload::Http { h2, method, path, host, headers, body };
-                attempt
+                let attempt = Attempt { timeout_ms: 5000, ..key.clone() };
+                attempt.with(Payload::Http { h2, method, path, host, headers, body })
             };
             let made = call(test, request("POST", "/upload", "x".repeat(3_000_000))).await;
             let seen = gateway::seen(&made);

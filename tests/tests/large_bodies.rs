@@ -8,7 +8,7 @@ use postern_tests::exec::Running;
 use postern_tests::gateway::{self, Forward, Gateway};
 use postern_tests::node::Shell;
 use postern_tests::scene::{NAME, Scene};
-use postern_tests::{Sharing, Test, install, run, wait};
+use postern_tests::{Sharing, Test, attack, install, run, wait};
 
 const GIBIBYTE: u64 = 1 << 30;
 /// What the sidecar's memory may grow by while any of them passes.
@@ -30,7 +30,9 @@ fn pass_and_leave_nothing_behind() {
         let peak = async || node.peak_memory(cluster, &scene.target.uid, SIDECAR).await;
         let key = scene.with_certificate(scene.key(cluster).await);
         // Through NGINX it is HTTP/1.1; HTTP/2 is what the key lets us speak past it.
-        for (way, attempt) in [("through the gateway", gateway.get("/")), ("over HTTP/2", over_http2(&key))] {
+        for (way, attempt) in
+            [("through the gateway", gateway.get("/")), ("over HTTP/2", key.with(attack::get("/", true)))]
+        {
             // What the first bytes take: code, buffers, connections.
             up(test, &attempt, 4 << 20).await;
             let before = peak().await;
@@ -74,14 +76,6 @@ async fn who_does_not_read_is_not_sent_to(test: &Test, scene: &Scene, gateway: &
     assert_eq!((down.received, down.is_right), (GIBIBYTE, true), "what was held up");
     gateway.seen(test, "/publish?go").await;
     assert_eq!(transferred(up.end().await).text, format!("{GIBIBYTE} true"), "what was held up");
-}
-
-fn over_http2(key: &Attempt) -> Attempt {
-    let mut attempt = key.clone();
-    attempt.tls.as_mut().expect("TLS").alpn = vec!["h2".to_owned()];
-    let Payload::Http { h2, .. } = &mut attempt.payload else { unreachable!("the key is for HTTP") };
-    *h2 = true;
-    attempt
 }
 
 /// The same call of another path, with minutes of time.

@@ -29,15 +29,14 @@ fn pass_as_they_come() {
             conversed(path, &made.outcome, &identity, &messages);
         }
         for h2 in [false, true] {
-            let mut attempt = scene.with_certificate(scene.key(&test.cluster).await);
-            attempt.payload = attack::websocket("/chat", h2, &messages);
-            attempt.tls.as_mut().expect("TLS").alpn = vec![if h2 { "h2" } else { "http/1.1" }.to_owned()];
+            let attempt = scene.with_certificate(scene.key(&test.cluster).await);
+            let attempt = attempt.with(attack::websocket("/chat", h2, &messages));
             let made = attacker::call(&test.cluster, Vantage::Pod, &[attempt]).await.remove(0);
             conversed(&format!("past the gateway, h2: {h2}"), &made.outcome, &identity, &messages);
         }
         // Nobody gets a tunnel that way without the key, nor to where no WebSocket is.
-        let mut keyless = scene.with_certificate(scene.key(&test.cluster).await);
-        keyless.payload = attack::websocket("/chat", false, &messages);
+        let keyless = scene.with_certificate(scene.key(&test.cluster).await);
+        let mut keyless = keyless.with(attack::websocket("/chat", false, &messages));
         keyless.tls.as_mut().expect("TLS").identity = None;
         let refused = attacker::call(&test.cluster, Vantage::Pod, &[keyless]).await.remove(0).outcome;
         assert!(matches!(refused, Outcome::TlsAlert { .. }), "{refused:?}");
@@ -47,10 +46,8 @@ fn pass_as_they_come() {
         connections_are_kept(test, &scene, &gateway).await;
         events_come_one_by_one(test, &gateway, gateway.get("/events")).await;
         for h2 in [false, true] {
-            let mut attempt = scene.with_certificate(scene.key(&test.cluster).await);
-            attempt.payload = attack::get("/events", h2);
-            attempt.tls.as_mut().expect("TLS").alpn = vec![if h2 { "h2" } else { "http/1.1" }.to_owned()];
-            events_come_one_by_one(test, &gateway, attempt).await;
+            let attempt = scene.with_certificate(scene.key(&test.cluster).await);
+            events_come_one_by_one(test, &gateway, attempt.with(attack::get("/events", h2))).await;
         }
     });
 }

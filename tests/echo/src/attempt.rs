@@ -19,6 +19,20 @@ pub struct Attempt {
     pub timeout_ms: u64,
 }
 
+impl Attempt {
+    /// The same with another payload; over TLS, HTTP's version is offered by ALPN.
+    #[must_use]
+    pub fn with(mut self, payload: Payload) -> Self {
+        if let (Some(tls), Payload::Http { h2, .. } | Payload::WebSocket { h2, .. }) =
+            (&mut self.tls, &payload)
+        {
+            tls.alpn = vec![if *h2 { "h2" } else { "http/1.1" }.to_owned()];
+        }
+        self.payload = payload;
+        self
+    }
+}
+
 /// The client's side of the handshake.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
