@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use memchr::memchr;
 
-use super::head::{Lines, field_line, is_spelt, is_value, length};
+use super::head::{self, Framing, Lines, field_line, is_value};
 use crate::authorize::{Code, Denial};
 
 /// Room for an answer's head.
@@ -127,7 +127,7 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
     if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
         response.extensions_mut().insert(reason);
     }
-    let (mut given, mut is_chunked, mut closes, mut keeps) = (None, false, false, false);
+    let (mut framing, mut closes, mut keeps) = (Framing::default(), false, false);
     let headers = response.headers_mut();
     for (count, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
         if count == HEADERS {
@@ -141,40 +141,23 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
                     keeps |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            14 if is_spelt(name, b"content-length").map_err(|denial| of_answer(&denial))? => {
-                if given.is_some() {
-                    return Err(malformed("Content-Length is given more than once"));
-                }
-                given = Some(length(value).map_err(|denial| of_answer(&denial))?);
-            }
-            17 if is_spelt(name, b"transfer-encoding").map_err(|denial| of_answer(&denial))? => {
-                if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(malformed("Transfer-Encoding is not exactly \"chunked\", once"));
-                }
-                is_chunked = true;
-            }
-            _ => {}
+            _ => framing.note(name, value).map_err(|denial| of_answer(&denial))?,
         }
         let name = HeaderName::from_bytes(name).map_err(|_| malformed("a header's name is no token"))?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(value))
             .map_err(|_| malformed("a header's value holds a control character"))?;
         headers.append(name, value);
     }
-    if is_chunked && given.is_some() {
-        return Err(malformed("Content-Length and Transfer-Encoding are both given"));
-    }
-    if is_chunked && !is_http11 {
-        return Err(malformed("Transfer-Encoding belongs to HTTP/1.1 alone"));
-    }
+    let given = framing.body(is_http11).map_err(|denial| of_answer(&denial))?;
     let has_none = *method == Method::HEAD
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let body = match given {
         _ if has_none => Body::None,
-        _ if is_chunked => Body::Chunked,
-        Some(0) => Body::None,
-        Some(length) => Body::Length(length),
         None => Body::UntilClose,
+        Some(head::Body::None) => Body::None,
+        Some(head::Body::Length(length)) => Body::Length(length),
+        Some(head::Body::Chunked) => Body::Chunked,
     };
     let keeps = !closes && (is_http11 || keeps) && body != Body::UntilClose;
     Ok(Head { response, body, keeps })

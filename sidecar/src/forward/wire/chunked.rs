@@ -2,8 +2,8 @@
 //!
 //! Extensions are looked at for control characters and length only, since nobody passes them on.
 
-use super::Bounds;
 use super::head::{is_token, is_value, too_many, wrong_in_value};
+use super::take;
 use crate::authorize::{Code, Denial};
 
 /// Hex digits of a chunk's size.
@@ -76,13 +76,14 @@ pub(super) struct TakenOff {
 }
 
 impl Chunked {
-    pub(super) fn new(bounds: &Bounds) -> Self {
+    /// At the beginning of a body; it may have so many trailers, and at most [`TRAILERS`].
+    pub(super) fn new(trailers: usize) -> Self {
         Self {
             place: Place::Size { size: 0, digits: 0 },
             extension_bytes: 0,
             trailer_bytes: 0,
             trailers: 0,
-            most_trailers: bounds.headers.min(TRAILERS),
+            most_trailers: trailers.min(TRAILERS),
         }
     }
 
@@ -90,14 +91,8 @@ impl Chunked {
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Followed {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
-            if let Place::Data { left } = &mut self.place {
-                let there = bytes.len() - at;
-                let taken = usize::try_from(*left).map_or(there, |left| left.min(there));
-                *left -= taken as u64;
-                at += taken;
-                if *left == 0 {
-                    self.place = Place::DataCr;
-                }
+            if let Some(data) = self.data(bytes.len() - at) {
+                at += data;
                 continue;
             }
             match self.step(*byte) {
@@ -112,16 +107,20 @@ impl Chunked {
         Followed { bytes: at, is_whole: false, fault: None }
     }
 
+    /// How many of the bytes that are there are data of a chunk; `None` outside of one.
+    fn data(&mut self, there: usize) -> Option<usize> {
+        let Place::Data { left } = &mut self.place else { return None };
+        let data = take(left, there);
+        if *left == 0 {
+            self.place = Place::DataCr;
+        }
+        Some(data)
+    }
+
     /// Takes off the framing that `bytes` begin with; bytes of trailers are added to `trailers`.
     pub(super) fn take_off(&mut self, bytes: &[u8], trailers: &mut Vec<u8>) -> Result<TakenOff, Denial> {
         for (at, byte) in bytes.iter().enumerate() {
-            if let Place::Data { left } = &mut self.place {
-                let there = bytes.len() - at;
-                let data = usize::try_from(*left).map_or(there, |left| left.min(there));
-                *left -= data as u64;
-                if *left == 0 {
-                    self.place = Place::DataCr;
-                }
+            if let Some(data) = self.data(bytes.len() - at) {
                 return Ok(TakenOff { framing: at, data, is_whole: false });
             }
             let is_trailer = self.is_in_trailers();
@@ -235,15 +234,14 @@ fn wrong(what: &'static str) -> Denial {
 mod tests {
     use super::*;
 
-    fn bounds() -> Bounds {
-        Bounds { head: 1 << 10, target: 100, headers: 3 }
-    }
+    /// So many trailers.
+    const MOST: usize = 3;
 
     /// In pieces of every size the outcome is the same.
     fn follow(body: &[u8]) -> Followed {
-        let whole = Chunked::new(&bounds()).follow(body);
+        let whole = Chunked::new(MOST).follow(body);
         for size in 1..body.len().min(40) {
-            let mut chunked = Chunked::new(&bounds());
+            let mut chunked = Chunked::new(MOST);
             let mut sum = Followed { bytes: 0, is_whole: false, fault: None };
             for piece in body.chunks(size) {
                 let next = chunked.follow(piece);

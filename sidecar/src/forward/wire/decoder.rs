@@ -2,7 +2,6 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Bounds;
 use super::chunked::Chunked;
 use super::head::{Lines, field_line};
 use crate::authorize::{Code, Denial};
@@ -29,8 +28,7 @@ pub(in crate::forward) struct Decoded {
 impl Decoder {
     /// At the beginning of a body; it may have so many trailers.
     pub(in crate::forward) fn new(trailers: usize) -> Self {
-        let bounds = Bounds { head: 0, target: 0, headers: trailers };
-        Self { chunked: Chunked::new(&bounds), trailers: Vec::new() }
+        Self { chunked: Chunked::new(trailers), trailers: Vec::new() }
     }
 
     /// Looks at `bytes`, which go on after what was found in the last ones.

@@ -52,7 +52,7 @@ pub(super) fn check(head: &[u8], bounds: &Bounds) -> Result<Head, Denial> {
         let (name, value) = field_line(line)?;
         fields.note(name, value)?;
     }
-    fields.framing(is_http11)
+    fields.head(is_http11)
 }
 
 pub(super) fn too_many(limit: usize) -> Denial {
@@ -190,14 +190,12 @@ pub(super) fn wrong_in_value(byte: u8) -> Denial {
 #[derive(Default)]
 struct Fields {
     hosts: usize,
-    length: Option<u64>,
-    is_chunked: bool,
+    framing: Framing,
     asks_upgrade: bool,
 }
 
 impl Fields {
     fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Denial> {
-        let contradiction = |what: &'static str| Denial::new(Code::InvalidFraming, what);
         // The length tells most headers from these four.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
@@ -207,6 +205,27 @@ impl Fields {
                 }
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.asks_upgrade = true,
+            _ => self.framing.note(name, value)?,
+        }
+        Ok(())
+    }
+
+    fn head(self, is_http11: bool) -> Result<Head, Denial> {
+        let body = self.framing.body(is_http11)?.unwrap_or(Body::None);
+        Ok(Head { body, asks_upgrade: self.asks_upgrade && is_http11 })
+    }
+}
+
+/// The fields that say how long a body is (RFC 9112 section 6.3), in a request or an answer.
+#[derive(Default)]
+pub(super) struct Framing {
+    length: Option<u64>,
+    is_chunked: bool,
+}
+
+impl Framing {
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Denial> {
+        match name.len() {
             14 if is_spelt(name, b"content-length")? => {
                 if self.length.is_some() {
                     return Err(contradiction("Content-Length is given more than once"));
@@ -224,22 +243,26 @@ impl Fields {
         Ok(())
     }
 
-    fn framing(self, is_http11: bool) -> Result<Head, Denial> {
-        let contradiction = |what: &'static str| Err(Denial::new(Code::InvalidFraming, what));
-        let body = match (self.is_chunked, self.length) {
-            (true, _) if !is_http11 => return contradiction("Transfer-Encoding belongs to HTTP/1.1 alone"),
-            (true, Some(_)) => return contradiction("Content-Length and Transfer-Encoding are both given"),
-            (true, None) => Body::Chunked,
-            (false, Some(0) | None) => Body::None,
-            (false, Some(length)) => Body::Length(length),
-        };
-        Ok(Head { body, asks_upgrade: self.asks_upgrade && is_http11 })
+    /// `None` if neither was given.
+    pub(super) fn body(self, is_http11: bool) -> Result<Option<Body>, Denial> {
+        match (self.is_chunked, self.length) {
+            (true, _) if !is_http11 => Err(contradiction("Transfer-Encoding belongs to HTTP/1.1 alone")),
+            (true, Some(_)) => Err(contradiction("Content-Length and Transfer-Encoding are both given")),
+            (true, None) => Ok(Some(Body::Chunked)),
+            (false, Some(0)) => Ok(Some(Body::None)),
+            (false, Some(length)) => Ok(Some(Body::Length(length))),
+            (false, None) => Ok(None),
+        }
     }
+}
+
+fn contradiction(what: &'static str) -> Denial {
+    Denial::new(Code::InvalidFraming, what)
 }
 
 /// Whether it is that name. In disguise it is refused: a server that takes `_` for `-`, as CGI's names make it,
 /// would believe it.
-pub(super) fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
+fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
     let same = |(given, expected): (&u8, &u8)| {
         given.eq_ignore_ascii_case(expected) || (*given == b'_' && *expected == b'-')
     };
@@ -252,7 +275,7 @@ pub(super) fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
     Ok(false)
 }
 
-pub(super) fn length(value: &[u8]) -> Result<u64, Denial> {
+fn length(value: &[u8]) -> Result<u64, Denial> {
     let wrong = || Denial::new(Code::InvalidFraming, "Content-Length is no number of bytes");
     let mut length: u64 = 0;
     for digit in value {

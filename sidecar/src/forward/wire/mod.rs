@@ -64,6 +64,13 @@ impl Bounds {
     }
 }
 
+/// Of `left` bytes that are to come takes as many as are there.
+fn take(left: &mut u64, there: usize) -> usize {
+    let taken = usize::try_from(*left).map_or(there, |left| left.min(there));
+    *left -= taken as u64;
+    taken
+}
+
 /// What an engine gets to read of a connection's bytes, which come in these pieces, and why no more: the scanner by
 /// itself, for proofs that need no connection. It ends before whatever follows a request for another protocol.
 pub fn let_through<'a>(

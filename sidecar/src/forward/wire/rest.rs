@@ -4,11 +4,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 
 use super::answer::Body;
+use super::chunked::TRAILERS;
 use super::decoder::Decoder;
+use super::take;
 use crate::authorize::Denial;
-
-/// Trailers of an answer.
-const TRAILERS: usize = 64;
 
 /// Takes a body out of the bytes of a connection, and knows where it ends.
 #[derive(Debug)]
@@ -42,8 +41,7 @@ impl Rest {
                 Framing::Over => return Ok(None),
                 Framing::UntilClose => return Ok(Some(Frame::data(bytes.split().freeze()))),
                 Framing::Length(left) => {
-                    let count = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                    *left -= count as u64;
+                    let count = take(left, bytes.len());
                     if *left == 0 {
                         self.0 = Framing::Over;
                     }

@@ -5,6 +5,7 @@ use memchr::memchr;
 use super::Bounds;
 use super::chunked::Chunked;
 use super::head::{self, Body};
+use super::take;
 use crate::authorize::{Code, Denial};
 
 /// Follows the messages of one connection.
@@ -82,8 +83,7 @@ impl Scanner {
                     Err(denial) => (0, Some(denial)),
                 },
                 State::Length(left) => {
-                    let count = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
-                    *left -= count as u64;
+                    let count = take(left, rest.len());
                     if *left == 0 {
                         self.state = State::Head(Search::default());
                     }
@@ -114,7 +114,7 @@ impl Scanner {
             Body::None if head.asks_upgrade => State::Undecided,
             Body::None => State::Head(Search::default()),
             Body::Length(length) => State::Length(length),
-            Body::Chunked => State::Chunked(Chunked::new(&self.bounds)),
+            Body::Chunked => State::Chunked(Chunked::new(self.bounds.headers)),
         };
         Ok(())
     }
