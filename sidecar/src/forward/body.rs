@@ -10,7 +10,6 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::headers;
-use super::pool::Lease;
 use super::upstream::{BodyError, Received};
 use crate::connection::Connection;
 use crate::generation::Generation;
@@ -132,7 +131,7 @@ pub(super) struct Answer {
 
 enum Source {
     Problem(Option<Bytes>),
-    Application { body: Received, lease: Option<Lease> },
+    Application(Received),
 }
 
 impl Answer {
@@ -148,10 +147,9 @@ impl Answer {
         Self { source: Source::Problem(None), in_flight: None }
     }
 
-    /// What the application says. What it takes of the application's side is given back at its end.
-    pub(super) fn application(body: Received, lease: Lease, in_flight: InFlight) -> Self {
-        let source = Source::Application { body, lease: Some(lease) };
-        Self { source, in_flight: Some(in_flight) }
+    /// What the application says.
+    pub(super) fn application(body: Received, in_flight: InFlight) -> Self {
+        Self { source: Source::Application(body), in_flight: Some(in_flight) }
     }
 }
 
@@ -169,42 +167,30 @@ impl Body for Answer {
         if connection.is_some_and(|connection| connection.signal.order() == Order::Stop) {
             return Poll::Ready(Some(Err(BodyError::Stopped)));
         }
-        let (body, lease) = match source {
+        let body = match source {
             Source::Problem(document) => return Poll::Ready(document.take().map(Frame::data).map(Ok)),
-            Source::Application { body, lease } => (body, lease),
+            Source::Application(body) => body,
         };
-        match ready!(Pin::new(&mut *body).poll_frame(context)) {
-            Some(Ok(frame)) => {
-                if let (Some(in_flight), Some(data)) = (&*in_flight, frame.data_ref()) {
-                    in_flight.sends(data.len());
-                }
-                if body.is_end_stream() {
-                    lease.take();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                lease.take();
-                Poll::Ready(Some(Err(error)))
-            }
-            None => {
-                lease.take();
-                Poll::Ready(None)
-            }
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if let (Some(in_flight), Some(Ok(frame))) = (&*in_flight, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            in_flight.sends(data.len());
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Problem(document) => document.is_none(),
-            Source::Application { body, .. } => body.is_end_stream(),
+            Source::Application(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Problem(document) => SizeHint::with_exact(document.as_ref().map_or(0, Bytes::len) as u64),
-            Source::Application { body, .. } => body.size_hint(),
+            Source::Application(body) => body.size_hint(),
         }
     }
 }

@@ -14,7 +14,7 @@ use postern_config::policy::Protocol;
 use super::body::{Answer, InFlight, Outbound};
 use super::framing;
 use super::headers::{self, Identity};
-use super::pool::{Key, Lease, Place};
+use super::pool::{Key, Place};
 use super::problem::{self, Wanted};
 use super::tunnel::{Stream, Tunnel};
 use super::upgrade::{self, Wish};
@@ -39,7 +39,7 @@ pub(super) struct Session {
     /// By certificate or by address.
     pub(super) whose: Rc<str>,
     /// Where connections for the last permit's holder lie: mostly for the next one's too.
-    pub(super) place: RefCell<Option<(Key, Rc<Place>)>>,
+    pub(super) place: RefCell<Option<Rc<Place>>>,
     pub(super) turns: Rc<Turns>,
     /// What the connection becomes after the answer that is being written.
     pub(super) tunnel: Cell<Option<Tunnel>>,
@@ -47,7 +47,7 @@ pub(super) struct Session {
 
 /// A permitted request's answer.
 enum Forwarded {
-    Answer(Response<Received>, Lease),
+    Answer(Response<Received>),
     /// A head, the application's end, and the caller's where it is a stream among others.
     Tunnel(Response<()>, Box<dyn Stream>, Option<OnUpgrade>),
 }
@@ -73,9 +73,7 @@ pub(super) async fn answer(session: Rc<Session>, mut request: Request<Incoming>)
     let response = match outcome {
         Ok(answer) => {
             let mut response = match answer {
-                Forwarded::Answer(response, lease) => {
-                    response.map(|body| Answer::application(body, lease, in_flight))
-                }
+                Forwarded::Answer(response) => response.map(|body| Answer::application(body, in_flight)),
                 Forwarded::Tunnel(head, application, caller) => {
                     let tunnel = Tunnel::new(&session.worker, application, in_flight);
                     if let Some(caller) = caller {
@@ -144,7 +142,7 @@ async fn forward(
         record.spared(denial);
     }
 
-    let (key, place) = session.place(&permit, generation.gate.policy.door(session.connection.target.port));
+    let place = session.place(&permit, generation.gate.policy.door(session.connection.target.port));
 
     let mut patience = Patience::new(worker, &session.connection, &fields);
     headers::strip_keys(&mut fields, &generation, request.port);
@@ -159,24 +157,21 @@ async fn forward(
         patience.watch(sent);
         body
     };
-    if body.size_hint().exact().is_none() {
-        headers::send_in_chunks(&mut fields);
-    }
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = method.clone();
     *outgoing.uri_mut() = target(&permit, path.as_ref().ok(), &uri)?;
     *outgoing.headers_mut() = fields;
     if let Some(wish) = wish {
-        let answer = websocket::ask(session, &permit, &key, &patience, wish, outgoing);
+        let answer = websocket::ask(session, &permit, &place, &patience, wish, outgoing);
         return Ok(match record.waiting(answer).await? {
             Said::Yes(head, application) => Forwarded::Tunnel(head, application, stream),
-            Said::No(response, lease) => Forwarded::Answer(response, lease),
+            Said::No(response) => Forwarded::Answer(response),
         });
     }
-    let answer = upstream::send(session, &permit, (&key, &place), &patience, outgoing);
-    let (mut response, lease) = record.waiting(answer).await?;
+    let answer = upstream::send(session, &permit, &place, &patience, outgoing);
+    let mut response = record.waiting(answer).await?;
     headers::to_caller(response.headers_mut());
-    Ok(Forwarded::Answer(response, lease))
+    Ok(Forwarded::Answer(response))
 }
 
 /// The canonical host; the caller's own value where it is canonical already.
@@ -242,28 +237,27 @@ impl Session {
     }
 
     /// Where connections for this caller lie, by what the application speaks now.
-    fn place(&self, permit: &Permit<'_>, door: Option<Door>) -> (Key, Rc<Place>) {
+    fn place(&self, permit: &Permit<'_>, door: Option<Door>) -> Rc<Place> {
         let protocol = match door {
             Some(Door::Locked(protocol) | Door::Paths(protocol)) => protocol,
             Some(Door::Open) | None => Protocol::HTTP,
         };
         let principal = permit.principal().unwrap_or_default();
         let mut last = self.place.borrow_mut();
-        if let Some((key, place)) = &*last
-            && key.protocol == protocol
-            && *key.holder == *principal
+        if let Some(place) = &*last
+            && place.key.protocol == protocol
+            && *place.key.holder == *principal
         {
-            return (key.clone(), Rc::clone(place));
+            return Rc::clone(place);
         }
-        let key = Key {
+        let place = self.worker.pool.place(Key {
             address: self.connection.target.address,
             protocol,
             whose: Rc::clone(&self.whose),
             holder: principal.into(),
-        };
-        let place = self.worker.pool.place(&key);
-        *last = Some((key.clone(), Rc::clone(&place)));
-        (key, place)
+        });
+        *last = Some(Rc::clone(&place));
+        place
     }
 
     /// Whether a request goes through although it is denied with this code, as things stand.

@@ -176,14 +176,6 @@ pub(super) fn to_application(
     }
 }
 
-/// Frames a body whose length nobody told (RFC 9112 section 7.1). The client's engine does so by itself but for
-/// GET and HEAD, whose body it would leave out.
-pub(super) fn send_in_chunks(headers: &mut HeaderMap) {
-    if !headers.contains_key(CONTENT_LENGTH) {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-}
-
 /// Turns the application's headers into those that the caller gets.
 pub(super) fn to_caller(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);

@@ -36,6 +36,8 @@ pub(crate) struct Pool {
 
 /// The connections of one key.
 pub(super) struct Place {
+    /// Which.
+    pub(super) key: Key,
     unused: RefCell<Vec<Unused>>,
     shared: RefCell<Vec<Rc<Shared>>>,
     /// Held by whoever opens a connection that others will share.
@@ -56,19 +58,20 @@ impl Pool {
         Self { places: RefCell::default(), keep }
     }
 
-    pub(super) fn place(&self, key: &Key) -> Rc<Place> {
+    pub(super) fn place(&self, key: Key) -> Rc<Place> {
         let mut places = self.places.borrow_mut();
-        if let Some(place) = places.get(key) {
+        if let Some(place) = places.get(&key) {
             return Rc::clone(place);
         }
         let place = Rc::new(Place {
+            key: key.clone(),
             unused: RefCell::default(),
             shared: RefCell::default(),
             opening: Mutex::new(()),
             is_http1: Cell::new(false),
             keep: self.keep,
         });
-        places.insert(key.clone(), Rc::clone(&place));
+        places.insert(key, Rc::clone(&place));
         place
     }
 
@@ -139,12 +142,4 @@ impl Place {
     fn is_empty(&self) -> bool {
         self.unused.borrow().is_empty() && self.shared.borrow().is_empty()
     }
-}
-
-/// What an answer holds of the application's side beside its body.
-pub(super) enum Lease {
-    /// Nothing: the whole connection goes with the body.
-    Whole,
-    /// One stream among others.
-    Stream { _stream: Stream },
 }

@@ -12,6 +12,7 @@ mod patience;
 mod pump;
 mod transport;
 
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -28,7 +29,7 @@ pub(crate) use self::patience::Timers;
 use self::transport::Transport;
 use super::body::Outbound;
 use super::exchange::Session;
-use super::pool::{Key, Lease, Place};
+use super::pool::Place;
 use crate::authorize::{Code, Denial, Permit};
 use crate::limits::Limits;
 use crate::worker::Worker;
@@ -80,6 +81,13 @@ struct Failure {
     repeatable: Repeatable,
 }
 
+impl Failure {
+    fn broken_off(error: &dyn Display, unsent: Option<Request<Outbound>>, repeatable: Repeatable) -> Self {
+        let reason = format!("the application broke off before its answer ({error})");
+        Self { denial: Denial::new(Code::ApplicationFailed, reason), unsent, repeatable }
+    }
+}
+
 /// What a failed request may be sent again for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Repeatable {
@@ -99,13 +107,13 @@ enum Repeatable {
 pub(super) async fn send(
     session: &Session,
     permit: &Permit<'_>,
-    (key, place): (&Key, &Rc<Place>),
+    place: &Rc<Place>,
     patience: &Patience,
     mut request: Request<Outbound>,
-) -> Result<(Response<Received>, Lease), Denial> {
+) -> Result<Response<Received>, Denial> {
     let is_empty = request.body().is_end_stream();
     let is_idempotent = request.method().is_idempotent();
-    let (mut way, mut is_reused) = acquire(&session.worker, permit, key, place).await?;
+    let (mut way, mut is_reused) = acquire(&session.worker, permit, place).await?;
     let mut is_first = true;
     loop {
         let may_come_back = matches!(way, Way::Many(_)) || (is_reused && is_idempotent);
@@ -135,28 +143,23 @@ pub(super) async fn send(
         };
         is_first = false;
         is_reused = false;
-        way = connect(&session.worker, permit, key, place).await?;
+        way = connect(&session.worker, permit, place).await?;
     }
 }
 
 /// A way that is open already, or a new one.
-async fn acquire(
-    worker: &Rc<Worker>,
-    permit: &Permit<'_>,
-    key: &Key,
-    place: &Place,
-) -> Result<(Way, bool), Denial> {
+async fn acquire(worker: &Rc<Worker>, permit: &Permit<'_>, place: &Place) -> Result<(Way, bool), Denial> {
     if let Some(way) = find(place) {
         return Ok((way, true));
     }
-    if key.protocol == Protocol::HTTP || place.speaks_http1_only() {
-        return Ok((connect(worker, permit, key, place).await?, false));
+    if place.key.protocol == Protocol::HTTP || place.speaks_http1_only() {
+        return Ok((connect(worker, permit, place).await?, false));
     }
     // One connection carries many requests: those that come at the same time wait for it.
     let _turn = place.opening().await;
     match find(place) {
         Some(way) => Ok((way, true)),
-        None => Ok((connect(worker, permit, key, place).await?, false)),
+        None => Ok((connect(worker, permit, place).await?, false)),
     }
 }
 
@@ -164,8 +167,8 @@ fn find(place: &Place) -> Option<Way> {
     place.stream().map(Way::Many).or_else(|| place.take().map(Way::One))
 }
 
-async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key, place: &Place) -> Result<Way, Denial> {
-    let limits = &worker.limits();
+async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, place: &Place) -> Result<Way, Denial> {
+    let (key, limits) = (&place.key, &worker.limits());
     let stream = dial(permit, key.address, limits).await?;
     let transport = match key.protocol {
         Protocol::HTTPS => Transport::tls(stream, key.address, &[b"h2", b"http/1.1"], limits).await?,
@@ -189,8 +192,9 @@ async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, key: &Key, place: &Pl
 pub(super) async fn dedicated(
     worker: &Rc<Worker>,
     permit: &Permit<'_>,
-    key: &Key,
+    place: &Place,
 ) -> Result<http1::Upstream, Denial> {
+    let key = &place.key;
     let stream = dial(permit, key.address, &worker.limits()).await?;
     let transport = match key.protocol {
         // Over HTTP/1.1 every server that knows WebSocket knows it.
@@ -207,10 +211,9 @@ pub(super) async fn dedicated(
 pub(super) async fn stream(
     worker: &Rc<Worker>,
     permit: &Permit<'_>,
-    key: &Key,
+    place: &Place,
 ) -> Result<http2::Stream, Denial> {
-    let place = worker.pool.place(key);
-    match acquire(worker, permit, key, &place).await?.0 {
+    match acquire(worker, permit, place).await?.0 {
         Way::Many(stream) => Ok(stream),
         Way::One(_) => Err(Denial::new(Code::ApplicationFailed, "the application does not speak HTTP/2")),
     }

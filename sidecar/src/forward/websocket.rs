@@ -7,7 +7,7 @@ use postern_config::policy::Protocol;
 use super::body::Outbound;
 use super::exchange::Session;
 use super::headers;
-use super::pool::{self, Lease};
+use super::pool::Place;
 use super::tunnel::Stream;
 use super::upgrade::{self, Wish};
 use super::upstream::duplex::Duplex;
@@ -20,7 +20,7 @@ pub(super) enum Said {
     /// Yes: the head for the caller, and the application's end.
     Yes(Response<()>, Box<dyn Stream>),
     /// An ordinary answer.
-    No(Response<Received>, Lease),
+    No(Response<Received>),
 }
 
 /// Asks. `request` is a GET without a body, its headers cleaned.
@@ -31,14 +31,14 @@ pub(super) enum Said {
 pub(super) async fn ask(
     session: &Session,
     permit: &Permit<'_>,
-    key: &pool::Key,
+    place: &Place,
     patience: &Patience,
     wish: Wish,
     request: Request<Outbound>,
 ) -> Result<Said, Denial> {
-    match key.protocol {
-        Protocol::H2C => over_http2(session, permit, key, patience, wish, request).await,
-        _ => over_http1(session, permit, key, patience, wish, request).await,
+    match place.key.protocol {
+        Protocol::H2C => over_http2(session, permit, place, patience, wish, request).await,
+        _ => over_http1(session, permit, place, patience, wish, request).await,
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn ask(
 async fn over_http1(
     session: &Session,
     permit: &Permit<'_>,
-    key: &pool::Key,
+    place: &Place,
     patience: &Patience,
     wish: Wish,
     mut request: Request<Outbound>,
@@ -57,7 +57,7 @@ async fn over_http1(
         Wish::Connect => Some(upgrade::Key::ask(request.headers_mut())?),
     };
     upgrade::name_websocket(request.headers_mut());
-    let connection = upstream::dedicated(&session.worker, permit, key).await?;
+    let connection = upstream::dedicated(&session.worker, permit, place).await?;
     let answer = patience.wait(http1::ask(connection, request)).await.ok_or_else(too_late)?;
     let (connection, head) = answer?;
     let framing = head.body;
@@ -69,7 +69,7 @@ async fn over_http1(
         }
         headers::to_caller(&mut parts.headers);
         let response = Response::from_parts(parts, http1::rest(connection, framing));
-        return Ok(Said::No(response, Lease::Whole));
+        return Ok(Said::No(response));
     }
     let (before, stream) = connection.free()?;
     headers::to_caller(&mut parts.headers);
@@ -83,7 +83,7 @@ async fn over_http1(
 async fn over_http2(
     session: &Session,
     permit: &Permit<'_>,
-    key: &pool::Key,
+    place: &Place,
     patience: &Patience,
     wish: Wish,
     mut request: Request<Outbound>,
@@ -94,14 +94,14 @@ async fn over_http2(
     };
     *request.method_mut() = Method::CONNECT;
     request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
-    let stream = upstream::stream(&session.worker, permit, key).await?;
+    let stream = upstream::stream(&session.worker, permit, place).await?;
     let answer = patience.wait(http2::tunnel(&stream, request)).await.ok_or_else(too_late)?;
     let (response, sending) = answer?;
     let (mut parts, receiving) = response.into_parts();
     headers::to_caller(&mut parts.headers);
     if !parts.status.is_success() {
-        let body = Received::Http2(http2::Body::new(receiving));
-        return Ok(Said::No(Response::from_parts(parts, body), Lease::Stream { _stream: stream }));
+        let body = Received::Http2(http2::Body::new(receiving, None, stream));
+        return Ok(Said::No(Response::from_parts(parts, body)));
     }
     if let Some(key) = asked {
         key.grant(&mut parts.headers);

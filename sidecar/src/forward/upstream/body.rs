@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 
 use super::http1::Upstream;
@@ -98,6 +98,8 @@ impl Body {
         if let (Some(mut upstream), Some(place)) = (self.upstream.take(), self.place.take())
             && upstream.buffer().is_empty()
         {
+            // An empty one still holds its memory, up to a long body's.
+            *upstream.buffer() = BytesMut::new();
             place.put(upstream);
         }
     }

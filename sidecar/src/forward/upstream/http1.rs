@@ -23,7 +23,7 @@ use super::transport::Transport;
 use super::{Failure, Received, Repeatable};
 use crate::authorize::{Code, Denial};
 use crate::forward::body::Outbound;
-use crate::forward::pool::{Lease, Place};
+use crate::forward::pool::Place;
 use crate::forward::wire::answer::{self, Head, Heads};
 use crate::forward::wire::{Fault, Sending};
 
@@ -84,7 +84,7 @@ pub(super) async fn send(
     upstream: Upstream,
     place: Rc<Place>,
     request: Request<Outbound>,
-) -> Result<(Response<Received>, Lease), Failure> {
+) -> Result<Response<Received>, Failure> {
     let (upstream, head, sending) = exchange(upstream, request).await?;
     if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure {
@@ -95,7 +95,7 @@ pub(super) async fn send(
     }
     let place = head.keeps.then_some(place);
     let body = Received::Http1(Body::new(upstream, head.body, place, sending));
-    Ok((head.response.map(|()| body), Lease::Whole))
+    Ok(head.response.map(|()| body))
 }
 
 /// Sends a request without a body that may turn the connection into something else, and waits for the head of its
@@ -185,12 +185,7 @@ impl Reading {
     }
 
     fn broken_off(&self, error: &dyn std::fmt::Display, repeatable: Repeatable) -> Failure {
-        let reason = format!("the application broke off before its answer ({error})");
-        Failure {
-            denial: Denial::new(Code::ApplicationFailed, reason),
-            unsent: None,
-            repeatable: if self.has_begun { Repeatable::Never } else { repeatable },
-        }
+        Failure::broken_off(error, None, if self.has_begun { Repeatable::Never } else { repeatable })
     }
 }
 

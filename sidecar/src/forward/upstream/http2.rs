@@ -19,7 +19,6 @@ use super::transport::Transport;
 use super::{Failure, Received, Repeatable};
 use crate::authorize::{Code, Denial};
 use crate::forward::body::Outbound;
-use crate::forward::pool::Lease;
 use crate::limits::Limits;
 
 /// Room for an answer's head.
@@ -138,7 +137,7 @@ pub(super) async fn connect(transport: Transport, limits: &Limits) -> Result<Rc<
 pub(super) async fn send(
     stream: Stream,
     mut request: Request<Outbound>,
-) -> Result<(Response<Received>, Lease), Failure> {
+) -> Result<Response<Received>, Failure> {
     if let Err(reason) = address(&mut request, stream.0.scheme.clone()) {
         let denial = Denial::new(Code::ApplicationFailed, reason);
         return Err(Failure { denial, unsent: None, repeatable: Repeatable::Never });
@@ -155,10 +154,7 @@ pub(super) async fn send(
         Err(error) => return Err(failure(&stream, &error, None)),
     };
     match response.await {
-        Ok(response) => {
-            let response = response.map(|stream| Received::Http2(Body { stream, is_data_over: false, pump }));
-            Ok((response, Lease::Stream { _stream: stream }))
-        }
+        Ok(response) => Ok(response.map(|receiving| Received::Http2(Body::new(receiving, pump, stream)))),
         Err(error) => Err(failure(&stream, &error, None)),
     }
 }
@@ -188,22 +184,15 @@ fn failure(stream: &Stream, error: &h2::Error, unsent: Option<Request<Outbound>>
     if !error.is_reset() {
         stream.0.retire();
     }
-    Failure {
-        denial: Denial::new(
-            Code::ApplicationFailed,
-            format!("the application broke off before its answer ({error})"),
-        ),
-        unsent,
-        // The engine ends a stream with the peer's GOAWAY only if its number is above the last that the peer will
-        // look at.
-        repeatable: if is_refused || (error.is_remote() && error.is_go_away()) {
-            Repeatable::Always
-        } else if error.is_reset() {
-            Repeatable::Never
-        } else {
-            Repeatable::IfIdempotent
-        },
-    }
+    // The engine ends a stream with the peer's GOAWAY only if its number is above the last that the peer will look at.
+    let repeatable = if is_refused || (error.is_remote() && error.is_go_away()) {
+        Repeatable::Always
+    } else if error.is_reset() {
+        Repeatable::Never
+    } else {
+        Repeatable::IfIdempotent
+    };
+    Failure::broken_off(error, unsent, repeatable)
 }
 
 /// From a request with a target in origin form and a Host to one as HTTP/2 has it (RFC 9113 section 8.3.1).
@@ -224,41 +213,50 @@ fn address(request: &mut Request<Outbound>, scheme: Scheme) -> Result<(), String
     Ok(())
 }
 
-/// An answer's body.
+/// An answer's body. Its place on the connection is given back as soon as its end was read.
 pub(in crate::forward) struct Body {
-    stream: RecvStream,
+    receiving: RecvStream,
     is_data_over: bool,
     /// What is still being sent of the request; it is given up with the answer, but for one that is complete.
     pump: Option<Pump>,
+    stream: Option<Stream>,
 }
 
 impl Body {
-    /// Of a request that is sent already.
-    pub(in crate::forward) fn new(stream: RecvStream) -> Self {
-        Self { stream, is_data_over: false, pump: None }
+    /// What is received on its place of a connection.
+    pub(in crate::forward) const fn new(receiving: RecvStream, pump: Option<Pump>, stream: Stream) -> Self {
+        Self { receiving, is_data_over: false, pump, stream: Some(stream) }
     }
 
     pub(super) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let frame = ready!(self.poll_received(context));
+        if self.is_end_stream() || !matches!(frame, Some(Ok(_))) {
+            self.stream = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn poll_received(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         if !self.is_data_over {
-            match ready!(self.stream.poll_data(context)) {
+            match ready!(self.receiving.poll_data(context)) {
                 Some(Ok(data)) => {
                     // It is asked for only when there is room for it.
-                    let released = self.stream.flow_control().release_capacity(data.len());
+                    let released = self.receiving.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(released.map(|()| Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => self.is_data_over = true,
             }
         }
-        let trailers = ready!(self.stream.poll_trailers(context));
+        let trailers = ready!(self.receiving.poll_trailers(context));
         Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)).transpose())
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.receiving.is_end_stream()
     }
 }
 
@@ -266,7 +264,7 @@ impl Drop for Body {
     fn drop(&mut self) {
         // An application may have said all and still listen.
         if let Some(pump) = self.pump.take()
-            && self.stream.is_end_stream()
+            && self.receiving.is_end_stream()
         {
             pump.go_on();
         }

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use crate::forward::body::Outbound;
 
 /// A body that is being sent. Dropping it gives it up: over HTTP/2, with the answer dropped too, the stream is reset.
-pub(super) struct Pump(Option<AbortHandle>);
+pub(in crate::forward) struct Pump(Option<AbortHandle>);
 
 impl Pump {
     /// Sends it in a task of its own.
