@@ -13,7 +13,9 @@ use crate::authorize::Denial;
 use crate::forward::pool::Place;
 use crate::forward::wire::{Rest, answer};
 
-/// Room for what is read at once, once a body has shown that it is long.
+/// Room for what is read at once, at first.
+const SHORTEST_READ: usize = 4 << 10;
+/// The same, once a body has shown that it is long.
 const LONGEST_READ: usize = 64 << 10;
 
 /// An answer's body. It holds the connection, and gives it back as soon as its end was read.
@@ -48,7 +50,7 @@ impl Body {
         pump: Option<Pump>,
     ) -> Self {
         let rest = Rest::new(framing);
-        let mut body = Self { rest, upstream: Some(upstream), place, pump, room: 4 << 10 };
+        let mut body = Self { rest, upstream: Some(upstream), place, pump, room: SHORTEST_READ };
         body.finish_if_over();
         body
     }
@@ -98,8 +100,10 @@ impl Body {
         if let (Some(mut upstream), Some(place)) = (self.upstream.take(), self.place.take())
             && upstream.buffer().is_empty()
         {
-            // An empty one still holds its memory, up to a long body's.
-            *upstream.buffer() = BytesMut::new();
+            if self.room > SHORTEST_READ {
+                // Empty as it is, it still holds room for a long body's parts.
+                *upstream.buffer() = BytesMut::new();
+            }
             place.put(upstream);
         }
     }

@@ -34,7 +34,7 @@ const READ: usize = 4 << 10;
 pub(in crate::forward) struct Upstream {
     /// Shared with the task that sends the rest of a body, if there is one.
     transport: Rc<RefCell<Transport>>,
-    /// What came and was not looked at yet. An unused connection has none, and holds no memory for it.
+    /// What came and was not looked at yet. An unused connection has none, and holds room for a short answer at most.
     buffer: BytesMut,
 }
 
