@@ -38,12 +38,24 @@ impl Scene {
 
     /// With this lock and this key, both named [`NAME`].
     pub async fn guarded_by(test: &Test, namespace: &str, trust: &Value, key: &Value) -> Self {
+        Self::guarded_behind(test, namespace, trust, key, Echo::new(namespace, NAME).service()).await
+    }
+
+    /// The same behind a Service of the test's own, made from [`Echo::service`].
+    pub async fn guarded_behind(
+        test: &Test,
+        namespace: &str,
+        trust: &Value,
+        key: &Value,
+        service: Value,
+    ) -> Self {
         let cluster = &test.cluster;
         let echo = Echo::new(namespace, NAME);
-        cluster.apply_all(&[trust.clone(), key.clone(), echo.service()]).await;
+        cluster.apply_all(&[trust.clone(), key.clone(), service]).await;
         // A pod that comes before would have to be replaced.
         lock::trust_says(cluster, namespace, NAME, ("Armed", "True", "")).await;
-        echo.deploy(cluster).await;
+        cluster.apply(&echo.deployment()).await;
+        echo.settled(cluster).await;
         lock::trust_says(cluster, namespace, NAME, ("Ready", "True", "")).await;
         lock::route_says(cluster, namespace, NAME, ("Ready", "True", "")).await;
         let target = echo.target(cluster).await;

@@ -6,7 +6,7 @@ use postern_echo::call::Greeted;
 use postern_tests::attack::{self, Attack};
 use postern_tests::attacker::{self, Vantage};
 use postern_tests::scene::{self, NAME, Scene};
-use postern_tests::workload::SECURE;
+use postern_tests::workload::{Echo, SECURE};
 use postern_tests::{Sharing, Test, gateway, lock, run, wait};
 use serde_json::{Value, json};
 
@@ -97,15 +97,11 @@ fn https() {
         let namespace = &test.namespace;
         let mut key = scene::key(namespace);
         key["spec"]["backendRef"]["port"] = SECURE.into();
-        let echo = postern_tests::workload::Echo::new(namespace, NAME);
-        let mut service = echo.service();
+        let mut service = Echo::new(namespace, NAME).service();
         let ports = service["spec"]["ports"].as_array_mut().expect("ports");
         ports.push(json!({"name": "secure", "port": SECURE, "targetPort": "secure", "appProtocol": "https"}));
-        test.cluster.apply_all(&[lock::echo_trust(namespace, NAME), key, service, echo.deployment()]).await;
-        lock::trust_says(&test.cluster, namespace, NAME, ("Ready", "True", "")).await;
-        lock::route_says(&test.cluster, namespace, NAME, ("Ready", "True", "")).await;
-        let target = echo.target(&test.cluster).await;
-        let scene = Scene { echo, target };
+        let trust = lock::echo_trust(namespace, NAME);
+        let scene = Scene::guarded_behind(test, namespace, &trust, &key, service).await;
         let gateway = scene.gateway(test).await;
         let seen = gateway.seen(test, "/through").await;
         assert!(

@@ -11,26 +11,19 @@ use serde_json::json;
 #[test]
 fn is_called_by_its_gateway_alone() {
     run(Sharing::Shared, async |test| {
-        let echo = Echo::new(&test.namespace, NAME);
-        let mut service = echo.service();
+        let (cluster, namespace) = (&test.cluster, &test.namespace);
+        let mut service = Echo::new(namespace, NAME).service();
         service["spec"]["ipFamilyPolicy"] = json!("SingleStack");
         service["spec"]["ipFamilies"] = json!(["IPv6"]);
-        let cluster = &test.cluster;
-        let trust = lock::echo_trust(&test.namespace, NAME);
-        cluster.apply_all(&[service, trust, scene::key(&test.namespace)]).await;
-        lock::trust_says(cluster, &test.namespace, NAME, ("Armed", "True", "")).await;
-        cluster.apply(&echo.deployment()).await;
-        lock::trust_says(cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
-        lock::route_says(cluster, &test.namespace, NAME, ("Ready", "True", "")).await;
-        let target = echo.target(cluster).await;
+        let trust = lock::echo_trust(namespace, NAME);
+        let scene = Scene::guarded_behind(test, namespace, &trust, &scene::key(namespace), service).await;
+        let target = &scene.target;
         let is_ipv6 = |address: &String| address.parse().is_ok_and(|address: IpAddr| address.is_ipv6());
         assert!(target.service.len() == 1 && target.service.iter().all(is_ipv6), "{:?}", target.service);
         assert!(target.addresses.iter().any(is_ipv6), "{:?}", target.addresses);
 
-        let scene = Scene { echo, target };
         let gateway = scene.gateway(test).await;
         gateway.seen(test, "/").await;
-        let target = &scene.target;
         let plain = |how: String, address: &str, port| {
             Attack::http(format!("plain HTTP {how}"), address, port).logged("PlaintextRefused")
         };
