@@ -107,6 +107,18 @@ impl H2 {
         self.stream.flush().await
     }
 
+    /// A head, or trailers, in frames of the usual largest size; the flags are those beside `END_HEADERS`.
+    pub async fn head(&mut self, flags: u8, stream: u32, block: &[u8]) {
+        let pieces: Vec<&[u8]> = block.chunks(16 << 10).collect();
+        for (index, piece) in pieces.iter().enumerate() {
+            let end = if index + 1 == pieces.len() { END_HEADERS } else { 0 };
+            match index {
+                0 => self.send(HEADERS, flags | end, stream, piece).await,
+                _ => self.send(CONTINUATION, end, stream, piece).await,
+            }
+        }
+    }
+
     /// A whole head without a body.
     pub async fn request(&mut self, stream: u32, block: &[u8]) {
         self.send(HEADERS, END_STREAM | END_HEADERS, stream, block).await;

@@ -1,9 +1,9 @@
 //! Callers that use up what they can, by their bytes, beside one that behaves.
 
+use super::{house, raw};
 use crate::support::house::counts;
 use crate::support::prelude::*;
 use crate::support::process::peak_kib;
-use crate::support::recorder::OK;
 use postern_sidecar::limits::Limits;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -63,7 +63,7 @@ async fn requests_that_nobody_reads_the_answers_of_are_not_collected() {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
     let answer = [head.into_bytes(), body].concat();
     let house = House::recording(Recorder::with(move |_| answer.clone()).await).await;
-    let mut flood = Raw::open(&house.http1(&house.pki.gateway())).await;
+    let mut flood = raw(&house).await;
     let requests = GET.repeat(1000);
     let mut taken = 0;
     while taken < 200 {
@@ -74,7 +74,7 @@ async fn requests_that_nobody_reads_the_answers_of_are_not_collected() {
         taken += 1;
     }
     assert!(taken < 200, "200,000 requests were taken before an answer was read");
-    let mut good = Raw::open(&house.http1(&house.pki.gateway())).await;
+    let mut good = raw(&house).await;
     good.send(GET).await;
     assert_eq!(good.answer().await.status, 200);
     let peak = peak_kib(house.sidecar.id());
@@ -83,8 +83,8 @@ async fn requests_that_nobody_reads_the_answers_of_are_not_collected() {
 
 #[tokio::test]
 async fn a_body_of_the_smallest_chunks_passes_in_little_memory() {
-    let house = House::recording(Recorder::answering(OK).await).await;
-    let mut caller = Raw::open(&house.http1(&house.pki.gateway())).await;
+    let house = house().await;
+    let mut caller = raw(&house).await;
     caller.send("POST /p HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
     for _ in 0..5 {
         caller.send("1\r\nx\r\n".repeat(1000)).await;

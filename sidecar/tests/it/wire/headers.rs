@@ -1,8 +1,7 @@
 //! What passes in headers, both ways, by its bytes: SECURITY rules for names, and no continue before a
 //! permit.
 
-use super::{house, raw};
-use crate::support::h2::H2;
+use super::{house, open, raw};
 use crate::support::prelude::*;
 use crate::support::recorder::OK;
 
@@ -47,7 +46,7 @@ async fn nobody_else_writes_who_calls() {
     }
     // Over HTTP/2 it is the same.
     for name in FORGED {
-        let mut caller = H2::open(&house.http2(&house.pki.gateway())).await;
+        let mut caller = open(&house).await;
         caller.request(1, &crate::support::h2::get_with(&[(&name.to_lowercase(), "forged")])).await;
         assert_eq!(caller.outcome(1).await, Ok("ok".to_owned()), "{name}");
         let all = house.application.got().concat();

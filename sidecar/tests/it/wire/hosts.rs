@@ -1,6 +1,7 @@
 //! Paths and hosts by their bytes: what is judged is what is forwarded, whichever host TLS was asked for.
 
-use crate::support::h2::{GET, H2, fields};
+use super::{open, raw};
+use crate::support::h2::{GET, fields};
 use crate::support::prelude::*;
 use crate::support::recorder::OK;
 
@@ -58,7 +59,7 @@ async fn the_path_that_is_judged_is_the_path_that_is_forwarded() {
         ("/one/%zz", Err((400, "AmbiguousPath"))),
         ("/../one", Err((400, "AmbiguousPath"))),
     ] {
-        let mut one = Raw::open(&house.http1(&house.pki.gateway())).await;
+        let mut one = raw(&house).await;
         one.send(format!("GET {target} HTTP/1.1\r\nhost: one.example\r\n\r\n")).await;
         let answer = one.answer().await;
         match outcome {
@@ -73,7 +74,7 @@ async fn the_path_that_is_judged_is_the_path_that_is_forwarded() {
         }
         // HTTP/2 has no absolute form; a fragment it cuts off before anybody can see it.
         if target.starts_with('/') && !target.contains('#') {
-            let mut two = H2::open(&house.http2(&house.pki.gateway())).await;
+            let mut two = open(&house).await;
             let head = [GET[0], GET[1], (":authority", "one.example"), (":path", target)];
             two.request(1, &fields(&head)).await;
             match outcome {
@@ -115,7 +116,7 @@ async fn one_host_in_one_form_is_judged_and_forwarded() {
         ("/two", "host: one.example\r\n", Err((403, "NoRuleMatches"))),
         ("/one", "host: evil.example\r\nx-forwarded-host: one.example\r\n", Err((403, "HostNotAllowed"))),
     ] {
-        let mut caller = Raw::open(&house.http1(&house.pki.gateway())).await;
+        let mut caller = raw(&house).await;
         caller.send(format!("GET {target} HTTP/1.1\r\n{host}\r\n")).await;
         let answer = caller.answer().await;
         match outcome {

@@ -1,7 +1,7 @@
 //! HTTP/2 by its frames: requests that are malformed, or too large.
 
 use super::{house, open, post};
-use crate::support::h2::{CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, H2, HEADERS, fields, get_with};
+use crate::support::h2::{DATA, END_HEADERS, END_STREAM, GET, HEADERS, fields, get_with};
 use crate::support::prelude::*;
 use crate::support::process::peak_kib;
 
@@ -144,7 +144,7 @@ async fn heads_have_limits() {
         (fields(&[GET[0], GET[1], GET[2], (":path", &long)]), 414, "TargetTooLong"),
     ] {
         let mut caller = open(&house).await;
-        in_pieces(&mut caller, &block).await;
+        caller.head(END_STREAM, 1, &block).await;
         assert_eq!(caller.refused(1).await, (status, code.to_owned()));
         house.sidecar.refused(code).await;
     }
@@ -156,7 +156,7 @@ async fn heads_have_limits() {
     // 0x80 and 62, the first entry of the table of remembered fields.
     bomb.extend(vec![0xbe; 10_000]);
     let mut caller = open(&house).await;
-    in_pieces(&mut caller, &bomb).await;
+    caller.head(END_STREAM, 1, &bomb).await;
     // The engine answers 431 by itself, or ends the connection: both before the application hears of it.
     while let Some(frame) = caller.next().await {
         assert_ne!(frame.kind, DATA);
@@ -176,12 +176,7 @@ async fn heads_far_beyond_the_limit_are_told_of() {
     let block = post(&vec![("x", large.as_str()); 140]);
     let mut caller = open(&house).await;
     for (stream, ends) in [(1, END_STREAM), (3, 0), (5, END_STREAM)] {
-        let pieces: Vec<&[u8]> = block.chunks(16 << 10).collect();
-        for (index, piece) in pieces.iter().enumerate() {
-            let end = if index + 1 == pieces.len() { END_HEADERS } else { 0 };
-            let kind = if index == 0 { HEADERS } else { CONTINUATION };
-            caller.send(kind, if index == 0 { ends | end } else { end }, stream, piece).await;
-        }
+        caller.head(ends, stream, &block).await;
         let head = caller.next_of(HEADERS, stream).await;
         assert_eq!(head.flags & END_STREAM, END_STREAM, "{head:?}");
         assert!(head.payload.len() <= 8, "{head:?}");
@@ -205,16 +200,4 @@ fn length_after_127(length: usize) -> Vec<u8> {
     }
     bytes.push(u8::try_from(left).unwrap());
     bytes
-}
-
-/// Stream 1's head in frames of the usual largest size.
-async fn in_pieces(caller: &mut H2, block: &[u8]) {
-    let pieces: Vec<&[u8]> = block.chunks(16 << 10).collect();
-    for (index, piece) in pieces.iter().enumerate() {
-        let end = if index + 1 == pieces.len() { END_HEADERS } else { 0 };
-        match index {
-            0 => caller.send(HEADERS, END_STREAM | end, 1, piece).await,
-            _ => caller.send(CONTINUATION, end, 1, piece).await,
-        }
-    }
 }

@@ -75,8 +75,7 @@ async fn streams_that_the_sidecar_is_made_to_reset_end_the_connection() {
 #[tokio::test]
 async fn floods_of_small_frames_harm_nobody_else() {
     let house = house().await;
-    let good = open(&house).await;
-    let mut good = good;
+    let mut good = open(&house).await;
     let mut stream = 1;
     for (case, piece) in [
         ("settings", frame(SETTINGS, 0, 0, &[])),
