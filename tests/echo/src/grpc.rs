@@ -1,13 +1,15 @@
-//! A gRPC service with a method of each kind, `test.Greeter`, whose messages are text as it is.
+//! A gRPC service with a method of each kind, `test.Greeter`, whose messages are text as it is, and what calls it.
 
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Buf as _, BufMut as _};
 use hyper::body::Incoming;
+use hyper::client::conn::http2;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Response, Status, Streaming};
-use tower::service_fn;
+use tower::{Service, service_fn};
 
 /// Writes and reads messages that are text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +47,24 @@ impl Decoder for Text {
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
         let bytes = from.copy_to_bytes(from.remaining());
         String::from_utf8(bytes.to_vec()).map(Some).map_err(|_| Status::internal("no text"))
+    }
+}
+
+/// One connection as a channel of tonic.
+#[derive(Clone, Debug)]
+pub struct Channel(pub http2::SendRequest<tonic::body::Body>);
+
+impl Service<hyper::Request<tonic::body::Body>> for Channel {
+    type Response = hyper::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: hyper::Request<tonic::body::Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
     }
 }
 

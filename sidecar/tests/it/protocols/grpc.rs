@@ -1,19 +1,16 @@
 //! gRPC with a real stack at both ends: all four kinds of call, trailers, deadlines, and resets both ways.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use postern_echo::grpc::{self, Notices, Text};
+use postern_echo::grpc::{self, Channel, Notices, Text};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
-use tower::Service;
 
 use super::server::{Server, Speech};
 use super::stage::Stage;
@@ -60,24 +57,6 @@ async fn service() -> (Server, Arc<Noticed>) {
     })
     .await;
     (server, noticed)
-}
-
-/// One connection as a channel of tonic.
-#[derive(Clone)]
-struct Channel(http2::SendRequest<tonic::body::Body>);
-
-impl Service<http::Request<tonic::body::Body>> for Channel {
-    type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
 }
 
 type Caller = tonic::client::Grpc<Channel>;

@@ -1,12 +1,9 @@
 //! gRPC's client: a call of each kind.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
@@ -15,12 +12,11 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::LocalSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
-use tower::Service;
 
 use super::persevering::Persevering;
 use super::{LocalExecutor, Progress, connect};
 use crate::attempt::Attempt;
-use crate::grpc::Text;
+use crate::grpc::{Channel, Text};
 
 /// What came of a call of each kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,23 +50,6 @@ pub async fn greet() -> std::io::Result<()> {
     let greeted = greeted.map_err(|_| std::io::Error::other("the calls take too long"))?;
     println!("{}", serde_json::to_string(&greeted.map_err(std::io::Error::other)?)?);
     Ok(())
-}
-
-/// One connection as a channel of tonic.
-struct Channel(http2::SendRequest<tonic::body::Body>);
-
-impl Service<hyper::Request<tonic::body::Body>> for Channel {
-    type Response = hyper::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>>>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: hyper::Request<tonic::body::Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
 }
 
 fn method(name: &'static str) -> PathAndQuery {
