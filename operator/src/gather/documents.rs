@@ -14,44 +14,57 @@ use super::{GatherError, get};
 use crate::inputs::{Document, LockKey};
 use crate::resolve::{authorities, callers};
 
-/// All that a lock names. One that can't be read is an answer too; the others go on.
+/// All that a lock names. One that can't be read is an answer too; the others go on. Several keys of one object cost
+/// one request.
 pub(super) async fn documents(
     client: &Client,
     key: &LockKey,
     trust: Option<&BackendTrust>,
 ) -> Result<BTreeMap<DataKeyRef, Document>, GatherError> {
     let Some(trust) = trust else { return Ok(BTreeMap::new()) };
-    let named: BTreeSet<DataKeyRef> =
-        authorities::named(trust).chain(callers::named(trust)).cloned().collect();
-    let read = named.into_iter().map(|named| async move {
-        let read = match named.kind {
+    let mut objects: BTreeMap<(DataKind, &str), BTreeSet<&DataKeyRef>> = BTreeMap::new();
+    for named in authorities::named(trust).chain(callers::named(trust)) {
+        objects.entry((named.kind, &named.name)).or_default().insert(named);
+    }
+    let read = objects.into_iter().map(|((kind, name), named)| async move {
+        let name = name.to_owned();
+        let read = match kind {
             DataKind::ConfigMap => {
                 let api = Api::<ConfigMap>::namespaced(client.clone(), &key.namespace);
-                get(api, named.name.clone()).await.map(|map| map.map(|map| of_config_map(map, &named.key)))
+                get(api, name).await.map(|map| map.map(of_config_map))
             }
             DataKind::Secret => {
                 let api = Api::<Secret>::namespaced(client.clone(), &key.namespace);
-                get(api, named.name.clone())
-                    .await
-                    .map(|secret| secret.map(|secret| of_secret(secret, &named.key)))
+                get(api, name).await.map(|secret| secret.map(of_secret))
             }
         };
-        match read {
-            Ok(None) => Ok((named, Document::Missing)),
-            Ok(Some(None)) => Ok((named, Document::NoKey)),
-            Ok(Some(Some(bytes))) => Ok((named, Document::Found(Zeroizing::new(bytes)))),
-            Err(error) if error.is_refusal() => Ok((named, Document::Unreadable(error.to_string()))),
-            Err(error) => Err(error),
-        }
+        Ok(match read {
+            Ok(Some(mut data)) => each(named, |named| {
+                data.remove(&named.key)
+                    .map_or(Document::NoKey, |bytes| Document::Found(Zeroizing::new(bytes)))
+            }),
+            Ok(None) => each(named, |_| Document::Missing),
+            Err(error) if error.is_refusal() => each(named, |_| Document::Unreadable(error.to_string())),
+            Err(error) => return Err(error),
+        })
     });
-    Ok(try_join_all(read).await?.into_iter().collect())
+    Ok(try_join_all(read).await?.into_iter().flatten().collect())
 }
 
-fn of_config_map(map: ConfigMap, key: &str) -> Option<Vec<u8>> {
-    let text = map.data.and_then(|mut data| data.remove(key)).map(String::into_bytes);
-    text.or_else(|| map.binary_data.and_then(|mut data| data.remove(key)).map(|bytes| bytes.0))
+fn each(
+    named: BTreeSet<&DataKeyRef>,
+    mut document: impl FnMut(&DataKeyRef) -> Document,
+) -> Vec<(DataKeyRef, Document)> {
+    named.into_iter().map(|named| (named.clone(), document(named))).collect()
 }
 
-fn of_secret(secret: Secret, key: &str) -> Option<Vec<u8>> {
-    secret.data.and_then(|mut data| data.remove(key)).map(|bytes| bytes.0)
+/// Where both have a key, the text counts.
+fn of_config_map(map: ConfigMap) -> BTreeMap<String, Vec<u8>> {
+    let binary = map.binary_data.into_iter().flatten().map(|(key, bytes)| (key, bytes.0));
+    let text = map.data.into_iter().flatten().map(|(key, text)| (key, text.into_bytes()));
+    binary.chain(text).collect()
+}
+
+fn of_secret(secret: Secret) -> BTreeMap<String, Vec<u8>> {
+    secret.data.into_iter().flatten().map(|(key, bytes)| (key, bytes.0)).collect()
 }
