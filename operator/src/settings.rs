@@ -13,7 +13,7 @@ use crate::resolve::selectors::Selector;
 
 mod floor;
 
-pub use floor::{CallerMode, Floor, LockKind, Permission};
+pub use floor::{Floor, LockKind, Permission};
 
 /// What the platform's administrator has set, and what the operator has learnt at its start.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 use super::*;
-use crate::settings::{CallerMode, LockKind, Permission};
+use crate::settings::{LockKind, Permission};
+use postern_config::policy::Mode;
 
 const WHOLE: &str = "
 namespace: postern-system
@@ -50,7 +51,7 @@ fn everything_that_can_be_said_is_understood() {
         plaintext: Permission::Deny,
         audit: Permission::Deny,
         foreign_authorities: Permission::Deny,
-        modes: vec![CallerMode::Force],
+        modes: vec![Mode::Force],
         lock_types: vec![LockKind::Caller],
     };
     assert_eq!(config.floor, floor);

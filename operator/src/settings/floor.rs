@@ -20,7 +20,7 @@ pub struct Floor {
     pub foreign_authorities: Permission,
     /// Modes that a lock of type Caller may have. Empty: each.
     #[serde(default)]
-    pub modes: Vec<CallerMode>,
+    pub modes: Vec<Mode>,
     /// Types of locks, one of which nobody may get around. Empty: any will do.
     #[serde(default)]
     pub lock_types: Vec<LockKind>,
@@ -34,17 +34,6 @@ pub enum Permission {
     Allow,
     /// It may not.
     Deny,
-}
-
-/// The mode of a lock of type Caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum CallerMode {
-    /// Credentials alone may do.
-    Default,
-    /// A certificate is demanded beside them.
-    Force,
-    /// And a handshake without one is refused.
-    Exclusive,
 }
 
 /// The type of a lock.
@@ -77,7 +66,7 @@ impl Floor {
                     .to_owned(),
             );
         }
-        if let Some(mode) = door.caller().map(|caller| CallerMode::of(caller.mode))
+        if let Some(mode) = door.caller().map(|caller| caller.mode)
             && !self.modes.is_empty()
             && !self.modes.contains(&mode)
         {
@@ -102,16 +91,6 @@ impl Floor {
              values): add such a lock to all",
             names.join(", ")
         ))
-    }
-}
-
-impl CallerMode {
-    const fn of(mode: Mode) -> Self {
-        match mode {
-            Mode::Default => Self::Default,
-            Mode::Force => Self::Force,
-            Mode::Exclusive => Self::Exclusive,
-        }
     }
 }
 
@@ -179,11 +158,8 @@ mod tests {
             })],
             ..Door::mutual_tls()
         };
-        let strict = Floor {
-            audit: Permission::Deny,
-            modes: vec![CallerMode::Force, CallerMode::Exclusive],
-            ..Floor::default()
-        };
+        let strict =
+            Floor { audit: Permission::Deny, modes: vec![Mode::Force, Mode::Exclusive], ..Floor::default() };
         for (door, fine) in [
             (&audit, false),
             (&caller(Mode::Default), false),
