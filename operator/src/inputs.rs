@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
-use postern_config::bundle::Bundle;
+use postern_config::bundle::{Bundle, Content};
 use postern_config::loaded::Loaded;
 use postern_crds::authorities::DataKeyRef;
 use postern_crds::{ApiRoute, BackendTrust};
@@ -111,6 +111,13 @@ pub struct Inputs {
     pub armed_since: Option<Timestamp>,
     /// How far the lock has come into force; from its status.
     pub progress: Progress,
+}
+
+impl Inputs {
+    /// The configuration that lies in the cluster, if it can be read.
+    pub fn published(&self) -> Option<&Content> {
+        Some(&self.lock_secret.ours()?.bundle.as_ref()?.bundle.content)
+    }
 }
 
 /// An object under a name that Postern uses.

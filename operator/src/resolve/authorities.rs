@@ -40,11 +40,7 @@ pub fn named(trust: &BackendTrust) -> impl Iterator<Item = &DataKeyRef> {
 /// Judges `spec.clientAuthorities`.
 pub fn resolve(inputs: &Inputs, trust: &BackendTrust, floor: &Floor) -> Authorities {
     let wanted = &trust.spec.client_authorities;
-    let previous = inputs
-        .lock_secret
-        .ours()
-        .and_then(|secret| secret.bundle.as_ref())
-        .map(|sealed| &sealed.bundle.content.policy);
+    let previous = inputs.published().map(|content| &content.policy);
     let believed = wanted.is_empty() || wanted.iter().any(|one| one.type_ == AuthorityType::Postern);
     let mut list = vec![postern(inputs, !believed)];
     let mut refusals = Vec::new();

@@ -155,11 +155,8 @@ impl Callers {
 
 /// What a caller's credentials were before; of a Secret that can't be had, they stay.
 fn published(inputs: &Inputs, policy_name: &str) -> Vec<Credential> {
-    let bundle = inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
-    let mut callers = bundle
-        .into_iter()
-        .flat_map(|sealed| &sealed.bundle.content.policy.routes)
-        .flat_map(|route| &route.callers);
+    let routes = inputs.published().into_iter().flat_map(|content| &content.policy.routes);
+    let mut callers = routes.flat_map(|route| &route.callers);
     callers
         .find(|caller| caller.name == policy_name)
         .map(|caller| caller.credentials.clone())

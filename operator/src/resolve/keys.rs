@@ -183,8 +183,7 @@ pub fn unread(inputs: &Inputs, key: &KeyPlan) -> Option<(Refusal, KeyAction)> {
         key.id.gateway
     );
     let refusal = Refusal::new(ConditionType::Programmed, Reason::WriteFailed, message);
-    let bundle = inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
-    let routes = bundle.into_iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
+    let routes = inputs.published().into_iter().flat_map(|content| &content.policy.routes);
     let caller = routes
         .flat_map(|route| &route.callers)
         .find(|caller| caller.identity() == Some(key.identity.as_str()));

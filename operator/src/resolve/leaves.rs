@@ -224,11 +224,7 @@ pub struct Published<'a> {
 impl<'a> Published<'a> {
     /// From what was gathered.
     pub fn new(inputs: &'a Inputs) -> Self {
-        let content = inputs
-            .lock_secret
-            .ours()
-            .and_then(|secret| secret.bundle.as_ref())
-            .map(|sealed| &sealed.bundle.content);
+        let content = inputs.published();
         let hash = content.and_then(|content| content.hash().ok());
         Self { content, acknowledged: hash.is_some_and(|hash| pods::all_acknowledged(inputs, &hash)) }
     }

@@ -143,7 +143,7 @@ fn look_at_references(inputs: &Inputs) -> Option<Timestamp> {
 
 /// The hash of the configuration that lies in the cluster, if it can be read.
 pub fn deployed_hash(inputs: &Inputs) -> Option<String> {
-    inputs.lock_secret.ours()?.bundle.as_ref()?.bundle.content.hash().ok()
+    inputs.published()?.hash().ok()
 }
 
 /// What is said against the lock as a whole.

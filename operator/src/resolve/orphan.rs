@@ -181,12 +181,10 @@ fn kept_credentials(
     key: &KeyPlan,
     secret: Option<&KeySecret>,
 ) -> CredentialsPlan {
-    let sealed = inputs.lock_secret.ours().and_then(|secret| secret.bundle.as_ref());
-    let callers = sealed
-        .iter()
-        .flat_map(|sealed| &sealed.bundle.content.policy.routes)
-        .flat_map(|route| &route.callers);
-    let mut caller = callers.filter(|caller| caller.identity() == Some(key.identity.as_str()));
+    let routes = inputs.published().into_iter().flat_map(|content| &content.policy.routes);
+    let mut caller = routes
+        .flat_map(|route| &route.callers)
+        .filter(|caller| caller.identity() == Some(key.identity.as_str()));
     let (Some(caller), Some(secret)) = (caller.next(), secret) else { return CredentialsPlan::default() };
     let held = &secret.credentials;
     let over = held.previous.as_ref().is_some_and(|previous| previous.drop_after <= clock.now);
