@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Status;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,9 +79,14 @@ pub enum ApplyError {
 impl ApplyError {
     /// Whether the namespace is being deleted, so that nothing new can be made there and nothing need be.
     pub fn namespace_terminating(&self) -> bool {
-        matches!(self, Self::Refused { source, .. } if matches!(&**source, kube::Error::Api(status)
-            if status.code == 403 && status.message.contains("because it is being terminated")))
+        matches!(self, Self::Refused { source, .. }
+            if matches!(&**source, kube::Error::Api(status) if is_terminating(status)))
     }
+}
+
+/// Whether the API server refuses because the namespace is being deleted.
+pub fn is_terminating(status: &Status) -> bool {
+    status.code == 403 && status.message.contains("because it is being terminated")
 }
 
 /// What the API server says, without the whole answer that `Display` would add.

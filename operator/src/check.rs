@@ -6,6 +6,7 @@ use kube::{Client, Config, ResourceExt};
 use postern_crds::BackendTrust;
 use serde_json::{Value, json};
 
+use crate::apply::is_terminating;
 use crate::armed::{is_refusal_by, unguarded_pod};
 use crate::pki::store::BACKENDS_SECRET;
 use crate::render::admission::object_name;
@@ -149,11 +150,7 @@ async fn refuses(client: &Client, lock: &BackendTrust, locks: &[BackendTrust]) -
     match pods.create(&params, &unguarded_pod(&labels, "postern.dev/unguarded")).await {
         Err(kube::Error::Api(status)) if policies.any(|policy| is_refusal_by(&status, &policy)) => Ok(()),
         // In a namespace that ends nothing starts any more.
-        Err(kube::Error::Api(status))
-            if status.code == 404 || status.message.contains("it is being terminated") =>
-        {
-            Ok(())
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 || is_terminating(&status) => Ok(()),
         _ => Err(CheckError::Open(title(lock))),
     }
 }
