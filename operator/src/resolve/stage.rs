@@ -117,7 +117,9 @@ pub fn advance(
     let stage = if called && quiet { Stage::Enforcing } else { stage };
     let settled = now.saturating_add(SETTLED).ok().filter(|_| called);
     let stage_ends = inputs.progress.stage_ends.or(settled);
-    let stage_ends = stage_ends.map(|ends| plan.deadline.map_or(ends, |deadline| ends.min(deadline)));
+    let stage_ends = stage_ends
+        .map(|ends| plan.deadline.map_or(ends, |deadline| ends.min(deadline)))
+        .filter(|_| stage != Stage::Enforcing);
     // What is let in by a stage is no finding of the audit, which begins after it.
     let due = clean_since.zip(plan.promote_after).filter(|_| plan.stage == Stage::Enforcing);
     let due = due.and_then(|(since, after)| since.saturating_add(after).ok());
@@ -125,7 +127,7 @@ pub fn advance(
     Advance {
         progress: Progress {
             stage: Some(stage),
-            stage_ends: stage_ends.filter(|_| stage != Stage::Enforcing),
+            stage_ends,
             promoted_at: if promoted { Some(now) } else { plan.promoted_at },
             audited: audits
                 .iter()
