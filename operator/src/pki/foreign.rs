@@ -20,8 +20,6 @@ const BYTES: usize = 256 * 1024;
 pub struct CallerCertificate {
     /// SHA-256 of it (DER), lower-case hex.
     pub sha256: String,
-    /// Start of its validity.
-    pub not_before: Timestamp,
     /// End of its validity.
     pub not_after: Timestamp,
 }
@@ -45,18 +43,18 @@ pub fn roots(file: &[u8], now: Timestamp) -> Result<String, String> {
         }
         // As the sidecar reads it, which would refuse its whole policy for one that it can't use.
         let anchor = RootCertStore::empty().add(CertificateDer::from(der.as_slice()));
-        if let (Err(_), _) | (_, false) = (anchor, rest.is_empty()) {
+        if anchor.is_err() || !rest.is_empty() {
             return Err(format!("has a certificate that can vouch for nobody ({subject}): take it out"));
         }
         let end = timestamp(certificate.validity().not_after).map_err(|error| error.to_string())?;
         found.push((end, subject, der));
     }
-    if found.is_empty() {
+    let Some((end, subject, _)) = found.first() else {
         return Err(
             "has no certificate in PEM (BEGIN CERTIFICATE): write the CA certificates there".to_owned()
         );
-    }
-    if let (true, Some((end, subject, _))) = (found.iter().all(|(end, ..)| *end <= now), found.first()) {
+    };
+    if found.iter().all(|(end, ..)| *end <= now) {
         return Err(format!(
             "has only certificates that have ended ({subject} at {end}): write present ones"
         ));
@@ -98,7 +96,6 @@ pub fn certificate(file: &[u8]) -> Result<CallerCertificate, String> {
     }
     Ok(CallerCertificate {
         sha256: sha256(&der),
-        not_before: timestamp(certificate.validity().not_before).map_err(|error| error.to_string())?,
         not_after: timestamp(certificate.validity().not_after).map_err(|error| error.to_string())?,
     })
 }
