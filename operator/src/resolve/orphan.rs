@@ -109,6 +109,17 @@ fn kept(inputs: &Inputs, pods: usize) -> String {
     )
 }
 
+/// Whom the running pods let in by a route.
+fn let_in<'a>(
+    inputs: &Inputs,
+    route: &ApiRoute,
+    sealed: Option<&'a SealedBundle>,
+) -> impl Iterator<Item = &'a Caller> + use<'a> {
+    let name = policy::route_name(&inputs.key.namespace, routes::name(route));
+    let routes = sealed.into_iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
+    routes.filter(move |route| route.name == name).flat_map(|route| &route.callers)
+}
+
 /// Keys that the running pods let in go on; others are not handed out any more.
 fn keys_of(
     settings: &Settings,
@@ -118,13 +129,8 @@ fn keys_of(
     clock: &Clock<'_>,
     again_at: &mut Option<Timestamp>,
 ) -> Vec<KeyPlan> {
-    let name = policy::route_name(&inputs.key.namespace, routes::name(route));
-    let policies = sealed.iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
-    let admitted: BTreeSet<&str> = policies
-        .filter(|route| route.name == name)
-        .flat_map(|route| &route.callers)
-        .filter_map(|caller| caller.identity())
-        .collect();
+    let admitted: BTreeSet<&str> =
+        let_in(inputs, route, sealed).filter_map(|caller| caller.identity()).collect();
     let published = Published::new(inputs);
     let mut seen = BTreeSet::new();
     let gateways = route.spec.gateways.iter().filter(|gateway| seen.insert(gateway.name.as_str()));
@@ -161,11 +167,7 @@ fn keys_of(
 
 /// Callers with a name that the running pods let in go on, as long as the route names them.
 fn callers_of(inputs: &Inputs, route: &ApiRoute, sealed: Option<&SealedBundle>) -> Vec<Caller> {
-    let name = policy::route_name(&inputs.key.namespace, routes::name(route));
-    let policies = sealed.iter().flat_map(|sealed| &sealed.bundle.content.policy.routes);
-    policies
-        .filter(|route| route.name == name)
-        .flat_map(|route| &route.callers)
+    let_in(inputs, route, sealed)
         .filter(|caller| {
             let name = callers::name_of(&caller.name);
             name.is_some_and(|name| route.spec.callers.iter().any(|wanted| wanted == name))
@@ -199,26 +201,24 @@ fn kept_credentials(
 /// The policy as it was, less the routes and callers that no longer hold, and with the present authorities.
 fn remaining(inputs: &Inputs, policy: &Policy, routes: &[RoutePlan]) -> Policy {
     let holding = policy::callers(routes);
-    let existing: BTreeSet<String> =
-        routes.iter().map(|route| policy::route_name(&inputs.key.namespace, &route.name)).collect();
+    let plans: BTreeMap<String, &RoutePlan> =
+        routes.iter().map(|plan| (policy::route_name(&inputs.key.namespace, &plan.name), plan)).collect();
     let mut policy = policy.clone();
     // Those of others stay as they were when the trust was there to name them.
     for authority in policy.authorities.iter_mut().filter(|one| one.kind == AuthorityKind::Postern) {
         authority.roots.clone_from(&inputs.authorities.client_roots_pem);
     }
-    policy.routes.retain(|route| existing.contains(&route.name));
-    for route in &mut policy.routes {
-        let plan =
-            routes.iter().find(|plan| policy::route_name(&inputs.key.namespace, &plan.name) == route.name);
-        let named = |caller: &Caller| plan.is_some_and(|plan| plan.callers.contains(caller));
+    policy.routes.retain_mut(|route| {
+        let Some(plan) = plans.get(&route.name) else { return false };
         route.callers.retain(|caller| match caller.identity() {
             Some(identity) => holding.contains_key(identity),
-            None => named(caller),
+            None => plan.callers.contains(caller),
         });
         for caller in &mut route.callers {
             caller.pin(&[]);
         }
-    }
+        true
+    });
     policy
 }
 
