@@ -63,8 +63,8 @@ pub fn callers(
                 );
                 refusals.push(accepted(Reason::LockNotPossible, message));
             }
-            (Some(caller), Some(_)) if !site.closed => admitted.push(caller.clone()),
-            (Some(_), _) => {}
+            (Some(caller), Some(_)) => admitted.push(caller.clone()),
+            (Some(_), None) => {}
         }
     }
     (admitted, refusals)
