@@ -58,19 +58,15 @@ fn route(namespace: &str, plan: &RoutePlan) -> Vec<Route> {
             forwarded_certificate,
         }
     };
-    let gateways: Vec<_> = admitted(plan).map(caller).collect();
+    let mut gateways: Vec<_> = admitted(plan).map(caller).collect();
     let named = plan.callers.clone();
-    let both = [(gateways, backend.forwarded_certificate), (named, ForwardedCertificate::Replace)];
-    match both {
-        [(mut gateways, ForwardedCertificate::Replace), (named, replace)] => {
-            gateways.extend(named);
-            vec![route(gateways, replace)]
-        }
-        both => {
-            let some = both.into_iter().filter(|(callers, _)| !callers.is_empty());
-            some.map(|(callers, forwarded)| route(callers, forwarded)).collect()
-        }
+    if backend.forwarded_certificate == ForwardedCertificate::Replace {
+        gateways.extend(named);
+        return vec![route(gateways, ForwardedCertificate::Replace)];
     }
+    let both = [(gateways, backend.forwarded_certificate), (named, ForwardedCertificate::Replace)];
+    let some = both.into_iter().filter(|(callers, _)| !callers.is_empty());
+    some.map(|(callers, forwarded)| route(callers, forwarded)).collect()
 }
 
 /// A route as the policy names it.
