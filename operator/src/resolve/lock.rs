@@ -332,13 +332,20 @@ fn port_plans(lock_ports: &LockPorts, routes: &[RoutePlan], pods: &PodPorts) -> 
 
 /// The modes of the lock's own door and of single ports', each once.
 fn mode_label(lock_ports: &LockPorts) -> String {
-    let mut modes: Vec<String> = Vec::new();
-    for mode in lock_ports.doors().filter_map(Door::caller).map(|caller| format!("{:?}", caller.mode)) {
-        if !modes.contains(&mode) {
-            modes.push(mode);
+    let modes = lock_ports.doors().filter_map(Door::caller).map(|caller| format!("{:?}", caller.mode));
+    let modes = each_once(modes);
+    if modes.is_empty() { "-".to_owned() } else { modes.join(", ") }
+}
+
+/// In the order of their first appearance.
+fn each_once(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = Vec::new();
+    for text in texts {
+        if !seen.contains(&text) {
+            seen.push(text);
         }
     }
-    if modes.is_empty() { "-".to_owned() } else { modes.join(", ") }
+    seen
 }
 
 /// The lock's own door first, then those of single ports that differ, then what weakens them.
@@ -350,12 +357,7 @@ fn locks_label(
     trusted: bool,
 ) -> String {
     let doors = || std::iter::once(default).chain(ports.iter().filter_map(|port| port.access.door()));
-    let mut labels: Vec<String> = Vec::new();
-    for label in doors().map(ToString::to_string) {
-        if !labels.contains(&label) {
-            labels.push(label);
-        }
-    }
+    let labels = each_once(doors().map(ToString::to_string));
     let plaintext =
         if doors().any(|door| door.transport == Transport::Plaintext) { " plaintext" } else { "" };
     let audited = ports.iter().filter_map(|port| port.access.door());
