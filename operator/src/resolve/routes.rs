@@ -200,8 +200,9 @@ fn backend(
     {
         return Err(refusal);
     }
-    let (verification, server_name) = verified_name(site, route)?;
-    let [_, dns_name] = names::service_names(settings, &inputs.key.namespace, &reference.name);
+    let certified = names::service_names(settings, &inputs.key.namespace, &reference.name);
+    let (verification, server_name) = verified_name(site, route, &certified)?;
+    let [_, dns_name] = certified;
     let plan = BackendPlan {
         service: reference.name.clone(),
         service_port: reference.port,
@@ -237,25 +238,27 @@ fn forwarded_certificate(route: &ApiRoute) -> ForwardedCertificate {
 }
 
 /// The name that gateways demand in the backend's certificate, and whether it is the backend's own.
-fn verified_name(site: &Site<'_>, route: &ApiRoute) -> Result<(Verification, String), Refusal> {
-    let lock = &site.inputs.key;
+fn verified_name(
+    site: &Site<'_>,
+    route: &ApiRoute,
+    certified: &[String; 2],
+) -> Result<(Verification, String), Refusal> {
     let tls = route.spec.backend_tls.as_ref();
     let verification = tls.and_then(|tls| tls.verification).unwrap_or_default();
     if verification == Verification::SkipHostname {
         return Ok((verification, layout::ANY_BACKEND.to_owned()));
     }
-    let certified = names::service_names(site.settings, &lock.namespace, &route.spec.backend_ref.name);
+    let [first, _] = certified;
     let Some(wanted) = tls.and_then(|tls| tls.server_name.as_ref()) else {
-        let [first, _] = certified;
-        return Ok((verification, first));
+        return Ok((verification, first.clone()));
     };
     if certified.iter().chain(site.further_names).any(|name| name == wanted) {
         return Ok((verification, wanted.clone()));
     }
     let message = format!(
-        "the backend's certificate doesn't hold {wanted:?}, the name in backendTLS.serverName: use {}, or add the name to \
+        "the backend's certificate doesn't hold {wanted:?}, the name in backendTLS.serverName: use {first}, or add the name to \
          server.names of BackendTrust {}",
-        certified[0], lock.name
+        site.inputs.key.name
     );
     Err(Refusal::new(ConditionType::ResolvedRefs, Reason::ServerNameNotCertified, message))
 }
