@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::authorities::ClientAuthority;
 use crate::callers::{NamedCaller, Tenant};
 use crate::duration::Duration;
+use crate::limits;
 use crate::locks::{Accepted, Locks, Transport};
 use crate::port::PortRef;
 use crate::rollout::{Enforcement, Rollout};
@@ -136,7 +137,7 @@ pub struct BackendTrustSpec {
     pub tenant: Option<Tenant>,
     /// Callers with a name. Each gets in where an ApiRoute names it, and `accepts` has `Callers`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(min = 1, max = limits::CALLERS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub callers: Vec<NamedCaller>,
     /// Replacing keys and certificates ahead of their time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,7 +18,7 @@ use crate::schema;
 pub struct Tenant {
     /// Certificates, any of which may stand beside a caller's credentials where a lock of type `Caller` demands one;
     /// never enough without credentials.
-    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1, max = limits::CALLER_CERTIFICATES), extend("x-kubernetes-list-type" = "atomic"))]
     pub certificates: Vec<CallerCertificate>,
 }
 
@@ -33,7 +33,7 @@ pub struct NamedCaller {
     pub name: String,
     /// Its certificates; any of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1, max = limits::CALLER_CERTIFICATES), extend("x-kubernetes-list-type" = "atomic"))]
     pub certificates: Vec<CallerCertificate>,
     /// Its user name and password: a Secret of type `kubernetes.io/basic-auth`. When you change it, the new one alone
     /// counts, within a minute.
@@ -112,7 +112,7 @@ pub struct CallerStatus {
     pub name: String,
     /// SHA-256 of its certificates, as far as the lock names single ones, lower-case hexadecimal digits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(max = limits::TEXT)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = limits::CALLER_CERTIFICATES), inner(length(max = limits::TEXT)), extend("x-kubernetes-list-type" = "atomic"))]
     pub sha256: Vec<String>,
     /// When the first of those that `certificateRef` names expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]

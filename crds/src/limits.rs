@@ -18,5 +18,9 @@ pub const SUMMARY: usize = 1024;
 pub const TEXT: usize = 320;
 /// Gateways of one `ApiRoute`, in its spec and its status.
 pub const GATEWAYS: usize = 16;
+/// Callers with a name of one `BackendTrust`, in its spec and its status, and of one `ApiRoute`.
+pub const CALLERS: usize = 64;
+/// Certificates of one caller with a name, in its spec and its status, and of the tenant.
+pub const CALLER_CERTIFICATES: usize = 8;
 /// Characters of the name of a `BackendTrust`, an `ApiRoute` or a gateway: outputs join three of them.
 pub const NAME: usize = 63;

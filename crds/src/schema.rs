@@ -306,7 +306,7 @@ pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A list of at least one value, none of them twice.
-fn set(most: u64, item: &Schema) -> Schema {
+fn set(most: usize, item: &Schema) -> Schema {
     json_schema!({
         "type": "array",
         "minItems": 1,

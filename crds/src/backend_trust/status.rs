@@ -60,7 +60,7 @@ pub struct BackendTrustStatus {
     pub certificates: Vec<CertificateStatus>,
     /// The callers with a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = limits::CALLERS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub callers: Vec<CallerStatus>,
 }
 

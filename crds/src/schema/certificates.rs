@@ -45,5 +45,5 @@ pub(crate) fn san_value(_: &mut SchemaGenerator) -> Schema {
 
 /// Names of callers.
 pub(crate) fn caller_names(generator: &mut SchemaGenerator) -> Schema {
-    set(64, &rule_name(generator))
+    set(crate::limits::CALLERS, &rule_name(generator))
 }
