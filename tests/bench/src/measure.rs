@@ -28,10 +28,7 @@ pub(crate) async fn running(row: &Row, of: Peer, proxy: &Proxy, pki: &Pki, exten
         Work::Requests { door, offer, connections, streams, asked } => {
             let door = if of == Peer::MutualTls { HTTP } else { *door };
             let way = proxy.way(pki, door, *offer)?;
-            let callers = match offer {
-                Offer::Http2 => way.http2(*connections, *streams, asked).await?,
-                _ => way.http1(*connections, asked).await?,
-            };
+            let callers = way.callers(*offer, *connections, *streams, asked).await?;
             Ok(closed_loop(process, callers, extent.length).await?.each())
         }
         Work::Rate { tail } => {
@@ -63,10 +60,7 @@ pub(crate) async fn afresh(
         }
         Work::Idle { door, offer } => {
             let proxy = Proxy::start(kind, programs, pki).await?;
-            let before = settled(&proxy).await?;
-            let idle = idle(&proxy.way(pki, *door, *offer)?, *offer, extent.connections).await?;
-            let grown = settled(&proxy).await? - before;
-            Ok(grown * 1024.0 / count(idle.len())?)
+            Ok(idle_costs(&proxy, pki, *door, *offer, extent.connections).await?.each)
         }
         Work::Policy => {
             let proxy = Proxy::start(kind, programs, pki).await?;
@@ -76,8 +70,30 @@ pub(crate) async fn afresh(
     }
 }
 
+/// What a proxy's memory comes to while nothing happens.
+pub(crate) struct IdleCosts {
+    /// Without connections, in KiB.
+    pub(crate) before: f64,
+    /// Of each connection that waits, in bytes.
+    pub(crate) each: f64,
+}
+
+/// Measures them with so many connections.
+pub(crate) async fn idle_costs(
+    proxy: &Proxy,
+    pki: &Pki,
+    door: u16,
+    offer: Offer,
+    connections: usize,
+) -> Result<IdleCosts> {
+    let before = settled(proxy).await?;
+    let idle = idle(&proxy.way(pki, door, offer)?, offer, connections).await?;
+    let grown = settled(proxy).await? - before;
+    Ok(IdleCosts { before, each: grown * 1024.0 / count(idle.len())? })
+}
+
 /// Memory once nothing changes any more, in KiB.
-pub(crate) async fn settled(proxy: &Proxy) -> Result<f64> {
+async fn settled(proxy: &Proxy) -> Result<f64> {
     let mut last = proxy.process.pss_kib()?;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -91,13 +107,10 @@ pub(crate) async fn settled(proxy: &Proxy) -> Result<f64> {
 }
 
 /// Connections that have each had an answer and now wait.
-pub(crate) async fn idle(way: &Way, offer: Offer, connections: usize) -> Result<Vec<Caller>> {
+async fn idle(way: &Way, offer: Offer, connections: usize) -> Result<Vec<Caller>> {
     let asked = Asked::get(1024);
     let one = async |_| {
-        let mut callers = match offer {
-            Offer::Http2 => way.http2(1, 1, &asked).await?,
-            _ => way.http1(1, &asked).await?,
-        };
+        let mut callers = way.callers(offer, 1, 1, &asked).await?;
         let mut caller = callers.pop().context("no caller")?;
         caller.once().await?;
         caller.rest();
@@ -113,8 +126,11 @@ async fn policy(proxy: &Proxy, pki: &Pki, connections: usize) -> Result<f64> {
     let visitors = idle(&way(true)?, Offer::Http1, connections / 2).await?;
     let ends: Vec<_> = visitors
         .into_iter()
-        .map(|mut visitor| tokio::task::spawn_local(async move { visitor.ended().await }))
-        .collect();
+        .map(|visitor| match visitor {
+            Caller::Http1(mut visitor) => Ok(tokio::task::spawn_local(async move { visitor.ended().await })),
+            Caller::Http2(_) => bail!("the end of HTTP/2 is not waited for"),
+        })
+        .collect::<Result<_>>()?;
     tokio::task::yield_now().await;
     let begin = Instant::now();
     without_visitor(pki)?;

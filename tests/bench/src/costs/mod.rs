@@ -66,12 +66,7 @@ fn way(pki: &Pki, sent: Sent) -> Way {
 
 async fn caller(pki: &Pki, sent: Sent) -> Caller {
     let asked = crate::rows::shown(sent.door, Asked::get(1024));
-    let way = way(pki, sent);
-    let mut callers = match sent.offer {
-        Offer::Http2 => way.http2(1, 1, &asked).await.unwrap(),
-        _ => way.http1(1, &asked).await.unwrap(),
-    };
-    callers.pop().unwrap()
+    way(pki, sent).callers(sent.offer, 1, 1, &asked).await.unwrap().pop().unwrap()
 }
 
 async fn ask(caller: &mut Caller, times: u32) {

@@ -56,11 +56,4 @@ impl Http2 {
         }
         Ok(())
     }
-
-    /// Waits for the end of the connection.
-    pub(crate) async fn ended(&mut self) {
-        while self.sender.ready().await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-    }
 }

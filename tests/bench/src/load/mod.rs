@@ -22,7 +22,7 @@ pub(crate) use http1::Http1;
 pub(crate) use http2::Http2;
 pub(crate) use open::open_loop;
 
-use crate::pki::SERVER;
+use crate::pki::{Offer, SERVER};
 
 /// Longer than anything takes that works.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -89,14 +89,6 @@ impl Caller {
             caller.rest();
         }
     }
-
-    /// Waits for the end of the connection.
-    pub(crate) async fn ended(&mut self) {
-        match self {
-            Self::Http1(caller) => caller.ended().await,
-            Self::Http2(caller) => caller.ended().await,
-        }
-    }
 }
 
 impl Way {
@@ -131,6 +123,20 @@ impl Way {
         Ok(())
     }
 
+    /// Callers by what is offered: connections with so many requests at a time on each, where it is HTTP/2.
+    pub(crate) async fn callers(
+        &self,
+        offer: Offer,
+        count: usize,
+        streams: usize,
+        asked: &Asked,
+    ) -> Result<Vec<Caller>> {
+        match offer {
+            Offer::Http2 => self.http2(count, streams, asked).await,
+            _ => self.http1(count, asked).await,
+        }
+    }
+
     /// Callers by HTTP/1.1, or of bytes that look like it.
     pub(crate) async fn http1(&self, count: usize, asked: &Asked) -> Result<Vec<Caller>> {
         let mut callers = Vec::with_capacity(count);
@@ -140,8 +146,7 @@ impl Way {
         Ok(callers)
     }
 
-    /// Callers by HTTP/2: connections with so many requests at a time on each.
-    pub(crate) async fn http2(&self, count: usize, streams: usize, asked: &Asked) -> Result<Vec<Caller>> {
+    async fn http2(&self, count: usize, streams: usize, asked: &Asked) -> Result<Vec<Caller>> {
         let mut callers = Vec::with_capacity(count * streams);
         for _ in 0..count {
             let caller = Http2::new(self.connect().await?, asked).await?;
