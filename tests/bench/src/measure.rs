@@ -60,7 +60,7 @@ pub(crate) async fn afresh(
         }
         Work::Idle { door, offer } => {
             let proxy = Proxy::start(kind, programs, pki).await?;
-            Ok(idle_costs(&proxy, pki, *door, *offer, extent.connections).await?.each)
+            Ok(idle_costs(&proxy, pki, *door, *offer, extent.connections).await?.1)
         }
         Work::Policy => {
             let proxy = Proxy::start(kind, programs, pki).await?;
@@ -70,26 +70,19 @@ pub(crate) async fn afresh(
     }
 }
 
-/// What a proxy's memory comes to while nothing happens.
-pub(crate) struct IdleCosts {
-    /// Without connections, in KiB.
-    pub(crate) before: f64,
-    /// Of each connection that waits, in bytes.
-    pub(crate) each: f64,
-}
-
-/// Measures them with so many connections.
+/// What a proxy's memory comes to while nothing happens: without connections in KiB, and of each of so many that wait
+/// in bytes.
 pub(crate) async fn idle_costs(
     proxy: &Proxy,
     pki: &Pki,
     door: u16,
     offer: Offer,
     connections: usize,
-) -> Result<IdleCosts> {
+) -> Result<(f64, f64)> {
     let before = settled(proxy).await?;
     let idle = idle(&proxy.way(pki, door, offer)?, offer, connections).await?;
     let grown = settled(proxy).await? - before;
-    Ok(IdleCosts { before, each: grown * 1024.0 / count(idle.len())? })
+    Ok((before, grown * 1024.0 / count(idle.len())?))
 }
 
 /// Memory once nothing changes any more, in KiB.
