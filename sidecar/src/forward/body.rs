@@ -16,11 +16,49 @@ use crate::generation::Generation;
 use crate::observe::request::Record;
 use crate::signal::Order;
 
+/// What a caller sends after a request's head.
+pub(super) enum CallerBody {
+    Hyper(Incoming),
+}
+
+/// Why a caller's body broke off. The source tells an HTTP/2 application with which code to reset the stream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallerError {
+    #[error(transparent)]
+    Hyper(hyper::Error),
+}
+
+impl Body for CallerBody {
+    type Data = Bytes;
+    type Error = CallerError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallerError>>> {
+        match &mut *self {
+            Self::Hyper(body) => Pin::new(body).poll_frame(context).map_err(CallerError::Hyper),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A request's body, on its way to the application.
 pub(super) enum Outbound {
     Empty,
     Caller {
-        body: Incoming,
+        body: CallerBody,
         /// Bytes that have been taken of it.
         sent: Rc<Cell<u64>>,
         /// By what the request was let in, and to which port: what its trailers are cleaned by.
@@ -31,7 +69,7 @@ pub(super) enum Outbound {
 
 impl Outbound {
     /// A caller's body, and a look at how much of it has gone.
-    pub(super) fn caller(body: Incoming, generation: Arc<Generation>, port: u16) -> (Self, Rc<Cell<u64>>) {
+    pub(super) fn caller(body: CallerBody, generation: Arc<Generation>, port: u16) -> (Self, Rc<Cell<u64>>) {
         let sent = Rc::new(Cell::new(0));
         (Self::Caller { body, sent: Rc::clone(&sent), generation, port }, sent)
     }
@@ -39,12 +77,12 @@ impl Outbound {
 
 impl Body for Outbound {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = CallerError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CallerError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Caller { body, sent, generation, port } => {

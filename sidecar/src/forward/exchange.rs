@@ -7,11 +7,11 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use postern_config::policy::Protocol;
 
-use super::body::{Answer, InFlight, Outbound};
+use super::body::{Answer, CallerBody, InFlight, Outbound};
 use super::framing;
 use super::headers::{self, Identity};
 use super::pool::{Key, Place};
@@ -53,7 +53,7 @@ enum Forwarded {
 }
 
 /// Answers one request.
-pub(super) async fn answer(session: Rc<Session>, mut request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn answer(session: Rc<Session>, mut request: Request<CallerBody>) -> Response<Answer> {
     let mut in_flight = InFlight::start(&session.connection);
     let turn = session.turns.begin();
     let wanted = Wanted::by(&request);
@@ -102,7 +102,7 @@ pub(super) async fn answer(session: Rc<Session>, mut request: Request<Incoming>)
 /// Judges and sends. What is matched (host, path) is what is forwarded: both come out of the permit.
 async fn forward(
     session: &Session,
-    mut request: Request<Incoming>,
+    mut request: Request<CallerBody>,
     request_id: &HeaderValue,
     record: &Record,
 ) -> Result<Forwarded, Denial> {

@@ -9,7 +9,7 @@ use h2::{Reason, SendStream};
 use hyper::body::Body as _;
 use tokio::task::AbortHandle;
 
-use crate::forward::body::Outbound;
+use crate::forward::body::{CallerError, Outbound};
 
 /// A body that is being sent. Dropping it gives it up: over HTTP/2, with the answer dropped too, the stream is reset.
 pub(in crate::forward) struct Pump(Option<AbortHandle>);
@@ -88,7 +88,7 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> bo
 }
 
 /// Why the caller broke off, for the application: its own code, if it gave one.
-fn reason(error: &hyper::Error) -> Reason {
+fn reason(error: &CallerError) -> Reason {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
