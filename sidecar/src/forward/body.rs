@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::headers;
+use super::server::http2;
+use super::tunnel::Tunnel;
 use super::upstream::{BodyError, Received};
 use crate::connection::Connection;
 use crate::generation::Generation;
@@ -19,6 +22,7 @@ use crate::signal::Order;
 /// What a caller sends after a request's head.
 pub(super) enum CallerBody {
     Hyper(Incoming),
+    Http2(http2::body::Body),
 }
 
 /// Why a caller's body broke off. The source tells an HTTP/2 application with which code to reset the stream.
@@ -26,6 +30,8 @@ pub(super) enum CallerBody {
 pub(super) enum CallerError {
     #[error(transparent)]
     Hyper(hyper::Error),
+    #[error("the caller's stream broke off ({0})")]
+    Http2(#[source] h2::Error),
 }
 
 impl Body for CallerBody {
@@ -38,18 +44,21 @@ impl Body for CallerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, CallerError>>> {
         match &mut *self {
             Self::Hyper(body) => Pin::new(body).poll_frame(context).map_err(CallerError::Hyper),
+            Self::Http2(body) => body.poll_frame(context).map_err(CallerError::Http2),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Hyper(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Hyper(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -170,6 +179,7 @@ pub(super) struct Answer {
 enum Source {
     Problem(Option<Bytes>),
     Application(Received),
+    Tunnel(Box<(Tunnel, RecvStream)>),
 }
 
 impl Answer {
@@ -183,6 +193,22 @@ impl Answer {
     /// Nothing: a tunnel follows.
     pub(super) fn tunnel() -> Self {
         Self { source: Source::Problem(None), in_flight: None }
+    }
+
+    /// A tunnel follows on one stream of a connection, on which the caller's bytes come so.
+    pub(super) fn stream(tunnel: Tunnel, caller: RecvStream) -> Self {
+        Self { source: Source::Tunnel(Box::new((tunnel, caller))), in_flight: None }
+    }
+
+    /// The tunnel that follows, if one does, and what the caller sends.
+    pub(super) fn take_tunnel(&mut self) -> Option<(Tunnel, RecvStream)> {
+        match std::mem::replace(&mut self.source, Source::Problem(None)) {
+            Source::Tunnel(tunnel) => Some(*tunnel),
+            source => {
+                self.source = source;
+                None
+            }
+        }
     }
 
     /// What the application says.
@@ -208,6 +234,7 @@ impl Body for Answer {
         let body = match source {
             Source::Problem(document) => return Poll::Ready(document.take().map(Frame::data).map(Ok)),
             Source::Application(body) => body,
+            Source::Tunnel(_) => return Poll::Ready(None),
         };
         let frame = ready!(Pin::new(body).poll_frame(context));
         if let (Some(in_flight), Some(Ok(frame))) = (&*in_flight, &frame)
@@ -222,6 +249,7 @@ impl Body for Answer {
         match &self.source {
             Source::Problem(document) => document.is_none(),
             Source::Application(body) => body.is_end_stream(),
+            Source::Tunnel(_) => false,
         }
     }
 
@@ -229,6 +257,7 @@ impl Body for Answer {
         match &self.source {
             Source::Problem(document) => SizeHint::with_exact(document.as_ref().map_or(0, Bytes::len) as u64),
             Source::Application(body) => body.size_hint(),
+            Source::Tunnel(_) => SizeHint::default(),
         }
     }
 }

@@ -8,7 +8,6 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Body as _;
-use hyper::upgrade::OnUpgrade;
 use postern_config::policy::Protocol;
 
 use super::body::{Answer, CallerBody, InFlight, Outbound};
@@ -48,8 +47,8 @@ pub(super) struct Session {
 /// A permitted request's answer.
 enum Forwarded {
     Answer(Response<Received>),
-    /// A head, the application's end, and the caller's where it is a stream among others.
-    Tunnel(Response<()>, Box<dyn Stream>, Option<OnUpgrade>),
+    /// A head, the application's end, and what the caller sends.
+    Tunnel(Response<()>, Box<dyn Stream>, CallerBody),
 }
 
 /// Answers one request.
@@ -76,13 +75,14 @@ pub(super) async fn answer(session: Rc<Session>, mut request: Request<CallerBody
                 Forwarded::Answer(response) => response.map(|body| Answer::application(body, in_flight)),
                 Forwarded::Tunnel(head, application, caller) => {
                     let tunnel = Tunnel::new(&session.worker, application, in_flight);
-                    if let Some(caller) = caller {
-                        tunnel.spawn(caller);
+                    let body = if let CallerBody::Http2(caller) = caller {
+                        Answer::stream(tunnel, caller.into_stream())
                     } else {
                         turn.tunnel();
                         session.tunnel.set(Some(tunnel));
-                    }
-                    head.map(|()| Answer::tunnel())
+                        Answer::tunnel()
+                    };
+                    head.map(|()| body)
                 }
             };
             *response.version_mut() = Version::HTTP_11;
@@ -102,14 +102,13 @@ pub(super) async fn answer(session: Rc<Session>, mut request: Request<CallerBody
 /// Judges and sends. What is matched (host, path) is what is forwarded: both come out of the permit.
 async fn forward(
     session: &Session,
-    mut request: Request<CallerBody>,
+    request: Request<CallerBody>,
     request_id: &HeaderValue,
     record: &Record,
 ) -> Result<Forwarded, Denial> {
     let worker = &session.worker;
     framing::check(request.uri(), request.version(), request.headers(), &worker.limits())?;
     let wish = upgrade::wish(&request)?;
-    let stream = (wish == Some(Wish::Connect)).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let Parts { method, uri, headers: mut fields, .. } = parts;
     // What is GET over HTTP/1.1 is the same thing for rules and for the application.
@@ -149,24 +148,23 @@ async fn forward(
     let told = permit.forwarded_certificate();
     headers::to_application(&mut fields, host.clone(), request_id, &session.identity, told);
     record.carry_on(&mut fields);
-    let body = if body.is_end_stream() || wish.is_some() {
-        Outbound::Empty
-    } else {
-        let (body, sent) = Outbound::caller(body, Arc::clone(&generation), request.port);
-        record.receives(Rc::clone(&sent));
-        patience.watch(sent);
-        body
-    };
-    let mut outgoing = Request::new(body);
+    let mut outgoing = Request::new(Outbound::Empty);
     *outgoing.method_mut() = method.clone();
     *outgoing.uri_mut() = target(&permit, path.as_ref().ok(), &uri)?;
     *outgoing.headers_mut() = fields;
     if let Some(wish) = wish {
+        // What follows the head is the tunnel's.
         let answer = websocket::ask(session, &permit, &place, &patience, wish, outgoing);
         return Ok(match record.waiting(answer).await? {
-            Said::Yes(head, application) => Forwarded::Tunnel(head, application, stream),
+            Said::Yes(head, application) => Forwarded::Tunnel(head, application, body),
             Said::No(response) => Forwarded::Answer(response),
         });
+    }
+    if !body.is_end_stream() {
+        let (body, sent) = Outbound::caller(body, Arc::clone(&generation), request.port);
+        record.receives(Rc::clone(&sent));
+        patience.watch(sent);
+        *outgoing.body_mut() = body;
     }
     let answer = upstream::send(session, &permit, &place, &patience, outgoing);
     let mut response = record.waiting(answer).await?;

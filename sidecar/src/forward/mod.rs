@@ -1,15 +1,17 @@
 //! Passes on what was permitted, and nothing else: the application can only be dialled with a
 //! [`Permit`](crate::authorize::Permit).
 //!
-//! * [`server`] reads requests and writes answers: the HTTP engine, today hyper, in one place.
+//! * [`server`] reads requests and writes answers.
 //! * [`exchange`] is one request: judge, rewrite, send, answer.
 //! * [`headers`] says what the application gets to see.
 //! * [`upstream`] and [`pool`] are the application's side.
 //! * [`upgrade`] says which tunnels are asked for and granted, [`websocket`] asks the application, [`tunnel`] is one.
-//! * [`stream`] passes on bytes.
+//! * [`stream`] passes on bytes, [`duplex`] makes them of an HTTP/2 stream.
 //! * [`wire`] judges HTTP/1.1 by its bytes, before the engine reads them.
 
 mod body;
+mod date;
+mod duplex;
 mod exchange;
 mod framing;
 pub mod headers;

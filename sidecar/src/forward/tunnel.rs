@@ -8,8 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::time::sleep;
 
@@ -38,14 +36,9 @@ impl Tunnel {
         Self { worker: Rc::clone(worker), application, in_flight }
     }
 
-    /// Serves a caller whose HTTP/2 stream the tunnel is, in a task of its own. When the connection is stopped the
-    /// stream breaks, and the tunnel with it.
-    pub(super) fn spawn(self, caller: OnUpgrade) {
-        tokio::task::spawn_local(async move {
-            if let Ok(caller) = caller.await {
-                self.run(TokioIo::new(caller), |_| Poll::Pending).await;
-            }
-        });
+    /// Serves a caller whose HTTP/2 stream the tunnel is. It ends with the connection.
+    pub(super) async fn serve_stream(self, caller: impl Stream) {
+        self.run(caller, |_| Poll::Pending).await;
     }
 
     /// Serves a caller whose connection the tunnel has become.

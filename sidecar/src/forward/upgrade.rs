@@ -4,12 +4,12 @@
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING,
     UPGRADE,
 };
 use http::{HeaderMap, Method, Request, StatusCode, Version};
-use hyper::ext::Protocol;
 
 use crate::authorize::{Code, Denial};
 

@@ -5,7 +5,6 @@
 
 mod answer;
 mod body;
-pub(super) mod duplex;
 pub(super) mod http1;
 pub(super) mod http2;
 mod patience;

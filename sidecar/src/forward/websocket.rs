@@ -5,12 +5,12 @@ use http::{Method, Request, Response, StatusCode};
 use postern_config::policy::Protocol;
 
 use super::body::Outbound;
+use super::duplex::Duplex;
 use super::exchange::Session;
 use super::headers;
 use super::pool::Place;
 use super::tunnel::Stream;
 use super::upgrade::{self, Wish};
-use super::upstream::duplex::Duplex;
 use super::upstream::{self, Patience, Received, http1, http2};
 use crate::authorize::{Code, Denial, Permit};
 use crate::rewound::Rewound;
@@ -106,7 +106,7 @@ async fn over_http2(
     if let Some(key) = asked {
         key.grant(&mut parts.headers);
     }
-    Ok(yes(wish, parts, Box::new(Duplex::new(stream, sending, receiving))))
+    Ok(yes(wish, parts, Box::new(Duplex::new(sending, receiving, stream))))
 }
 
 /// In the caller's version of HTTP.

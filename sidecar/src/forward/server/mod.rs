@@ -2,7 +2,7 @@
 //! [`super::exchange`].
 
 mod http1;
-mod http2;
+pub(super) mod http2;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -8,24 +8,23 @@ use bytes::{Buf as _, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::http2::Stream;
-
 /// Both directions of a stream. Dropped before its end, it is reset.
-pub(in crate::forward) struct Duplex {
+pub(super) struct Duplex<G> {
     sending: SendStream<Bytes>,
     receiving: RecvStream,
     /// What was received and not yet read.
     left: Bytes,
-    _stream: Stream,
+    _guard: G,
 }
 
-impl Duplex {
-    pub(in crate::forward) fn new(stream: Stream, sending: SendStream<Bytes>, receiving: RecvStream) -> Self {
-        Self { sending, receiving, left: Bytes::new(), _stream: stream }
+impl<G> Duplex<G> {
+    /// `guard` is kept as long as the stream.
+    pub(super) fn new(sending: SendStream<Bytes>, receiving: RecvStream, guard: G) -> Self {
+        Self { sending, receiving, left: Bytes::new(), _guard: guard }
     }
 }
 
-impl AsyncRead for Duplex {
+impl<G: Unpin> AsyncRead for Duplex<G> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -45,7 +44,7 @@ impl AsyncRead for Duplex {
     }
 }
 
-impl AsyncWrite for Duplex {
+impl<G: Unpin> AsyncWrite for Duplex<G> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
