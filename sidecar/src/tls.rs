@@ -3,10 +3,11 @@
 //! A resumed session would carry over a chain that was checked under an older policy, so there are no
 //! tickets, no session storage and no early data.
 
+mod handshake;
+mod records;
+mod stream;
+
 use std::cell::RefCell;
-use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
+use self::handshake::Failure;
+pub use self::stream::TlsStream;
 use crate::authorize::Code;
 use crate::authorize::door::ClientCertificate;
 use crate::identify::{Caller, Refusal};
@@ -88,15 +89,17 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    // For `records`, which goes on with the keys after the handshake.
+    config.enable_secret_extraction = true;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
 thread_local! {
-    /// What [`Verifier`] decided during the poll that is running on this thread.
+    /// What [`Verifier`] decided during the piece of a handshake that is running on this thread.
     ///
-    /// rustls hands a verifier no connection, and takes no answer from it but yes or an alert. A poll runs
-    /// from its start to its end on one thread, so the answer is taken out right after each poll.
+    /// rustls hands a verifier no connection, and takes no answer from it but yes or an alert. Its work runs from
+    /// start to end on one thread, so the answer is taken out right after each piece of it.
     static DECIDED: RefCell<Option<Result<Caller, Box<Refusal>>>> = const { RefCell::new(None) };
 }
 
@@ -124,32 +127,28 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut decided = None;
-    let mut handshake = pin!(TlsAcceptor::from(config).accept(stream).into_fallible());
-    let outcome = tokio::time::timeout(
-        limit,
-        poll_fn(|context| {
-            let polled = handshake.as_mut().poll(context);
-            // What was wrong with the certificate tells more than that nothing can be proven by it.
-            if let Some(decision) = DECIDED.take()
-                && !matches!(decided, Some(Err(_)))
-            {
-                decided = Some(decision);
-            }
-            polled
-        }),
-    )
-    .await;
+    let take = || {
+        // What was wrong with the certificate tells more than that nothing can be proven by it.
+        if let Some(decision) = DECIDED.take()
+            && !matches!(decided, Some(Err(_)))
+        {
+            decided = Some(decision);
+        }
+    };
+    // Boxed, because it is large, and the connection outlives it.
+    let outcome = tokio::time::timeout(limit, Box::pin(handshake::perform(config, stream, take))).await;
     match (outcome, decided) {
         // The signature over the handshake, which follows the certificate, has been checked by now.
         (Ok(Ok(stream)), Some(Ok(caller))) => Ok((stream, Peer::Known(Box::new(caller)))),
         // The verifier lets the handshake go on after a refusal only where the port wants it so.
         (Ok(Ok(stream)), Some(Err(refusal))) => Ok((stream, Peer::Refused(refusal))),
-        (Ok(Ok(stream)), None) if stream.get_ref().1.peer_certificates().is_none() => {
-            Ok((stream, Peer::Nobody))
-        }
+        (Ok(Ok(stream)), None) if !stream.has_certificate() => Ok((stream, Peer::Nobody)),
         (Ok(Err((_, stream))), Some(Err(refusal))) => Err(HandshakeError::Refused(refusal, Some(stream))),
         (_, Some(Err(refusal))) => Err(HandshakeError::Refused(refusal, None)),
-        (Ok(Err((error, stream))), _) => Err(explain(&error, stream)),
+        (Ok(Err((Failure::Closed, _))), _) => Err(HandshakeError::Closed),
+        (Ok(Err((Failure::Tls(error), stream))), _) => {
+            Err(HandshakeError::Refused(explain(&error), Some(stream)))
+        }
         (Err(_), _) => {
             let reason = format!("the handshake was not complete after {} s", limit.as_secs());
             Err(HandshakeError::Refused(Refusal::bare(Code::HandshakeTimeout, reason), None))
@@ -161,11 +160,8 @@ where
     }
 }
 
-fn explain<IO>(error: &io::Error, stream: IO) -> HandshakeError<IO> {
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return HandshakeError::Closed;
-    };
-    let refusal = match tls {
+fn explain(error: &Error) -> Box<Refusal> {
+    match error {
         Error::NoCertificatesPresented => {
             Refusal::bare(Code::NoCertificate, "no client certificate was presented")
         }
@@ -186,11 +182,10 @@ fn explain<IO>(error: &io::Error, stream: IO) -> HandshakeError<IO> {
             "the caller offers no version of TLS that this port takes",
         ),
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => {
-            Refusal::bare(Code::NothingInCommon, tls.to_string())
+            Refusal::bare(Code::NothingInCommon, error.to_string())
         }
         other => Refusal::bare(Code::HandshakeFailed, other.to_string()),
-    };
-    HandshakeError::Refused(refusal, Some(stream))
+    }
 }
 
 /// Asks [`Admission`], and translates a refusal into the alert that comes closest.

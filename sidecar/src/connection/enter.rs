@@ -150,7 +150,7 @@ where
             return Ok(());
         }
     };
-    let group = stream.get_ref().1.negotiated_key_exchange_group().map(SupportedKxGroup::name);
+    let group = stream.key_exchange_group().map(SupportedKxGroup::name);
     worker.metrics.handshake(Handshake::Accepted, group);
 
     let is_http = generation.gate.policy.locked(target.port).is_some_and(|it| it.protocol.is_http());
@@ -167,7 +167,7 @@ where
     if !Arc::ptr_eq(&newest, generation) {
         connection.identify_again(&newest)?;
     }
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let is_http2 = stream.alpn_protocol() == Some(b"h2");
     serve_locked(worker, &newest, connection, stream, is_http2).await
 }
 
