@@ -5,19 +5,21 @@
 //! sealed and handed to the socket at once; only what that doesn't take is kept, and nothing more is taken from the
 //! writer until it has gone.
 
+mod unread;
+
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::cipher::OutboundChunks;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{AlertDescription, Error};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::unread::{Growing, Rest, Sink, Unread};
 use super::records::{self, Fault, HEADER, Opened, PLAINTEXT, RECORD, Records};
 
 /// Most bytes of ciphertext that are read at once.
@@ -69,50 +71,6 @@ enum Reading {
     /// The connection ended without that, so what came may not be all.
     Truncated,
     Failed(Box<Error>),
-}
-
-/// What was read from the socket and not handed out.
-#[derive(Default)]
-struct Unread {
-    /// Empty without memory when there is nothing in it.
-    bytes: Vec<u8>,
-    /// What is open already.
-    content: Range<usize>,
-    /// Where the next record begins.
-    record: usize,
-}
-
-/// Where content goes.
-trait Sink {
-    fn room(&self) -> usize;
-    fn put(&mut self, content: &[u8]);
-}
-
-impl Sink for ReadBuf<'_> {
-    fn room(&self) -> usize {
-        self.remaining()
-    }
-
-    fn put(&mut self, content: &[u8]) {
-        self.put_slice(content);
-    }
-}
-
-/// Takes what comes, up to a limit, and grows by that only.
-struct Growing<'a> {
-    buffer: &'a mut BytesMut,
-    room: usize,
-}
-
-impl Sink for Growing<'_> {
-    fn room(&self) -> usize {
-        self.room
-    }
-
-    fn put(&mut self, content: &[u8]) {
-        self.buffer.put_slice(content);
-        self.room = self.room.saturating_sub(content.len());
-    }
 }
 
 impl<S> std::fmt::Debug for TlsStream<S> {
@@ -194,58 +152,6 @@ impl<S> TlsStream<S> {
     }
 }
 
-/// Where [`TlsStream::open`] stopped.
-struct Rest {
-    /// Open, and without room.
-    content: Range<usize>,
-    /// The next record, or what has come of it.
-    record: usize,
-}
-
-impl Unread {
-    /// Hands out what is open: whether that was anything.
-    fn give(&mut self, sink: &mut impl Sink) -> bool {
-        let content = self.bytes.get(self.content.clone()).unwrap_or_default();
-        if content.is_empty() {
-            return false;
-        }
-        let count = content.len().min(sink.room());
-        sink.put(content.get(..count).unwrap_or_default());
-        self.content.start += count;
-        self.tidy();
-        true
-    }
-
-    /// Keeps what is left of `bytes`, in as little memory.
-    fn copy(&mut self, bytes: &[u8], rest: Rest) {
-        let from = if rest.content.is_empty() { rest.record } else { rest.content.start };
-        *self = Self {
-            bytes: bytes.get(from..).unwrap_or_default().to_vec(),
-            content: 0..rest.content.len(),
-            record: rest.record.saturating_sub(from),
-        };
-    }
-
-    /// Keeps `bytes` themselves, as long as much of them is left.
-    fn keep(&mut self, bytes: Vec<u8>, rest: Rest) {
-        if rest.content.is_empty() && rest.record > 0 {
-            return self.copy(&bytes, rest);
-        }
-        *self = Self { bytes, content: rest.content, record: rest.record };
-    }
-
-    fn tidy(&mut self) {
-        if self.content.is_empty() && self.record >= self.bytes.len() {
-            *self = Self::default();
-        }
-    }
-
-    /// What has come of records that aren't open.
-    fn records(&self) -> &[u8] {
-        self.bytes.get(self.record..).unwrap_or_default()
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// Appends content to `buffer`, at most `limit` bytes, as much as one read of the socket brings. Nothing is
     /// reserved in it before there is content. Ready with nothing appended: the caller sends nothing more.
@@ -270,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         if !self.unread.bytes.is_empty() {
             let Unread { mut bytes, record, .. } = std::mem::take(&mut self.unread);
             let rest = self.open_or_fail(context, &mut bytes, record, sink);
-            self.unread.keep(bytes, rest);
+            self.unread.keep(bytes, &rest);
         }
         loop {
             if sink.room() < room {
@@ -312,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
         let bytes = scratch.get_mut(..to).unwrap_or_default();
         let rest = self.open_or_fail(context, bytes, 0, sink);
-        self.unread.copy(bytes, rest);
+        self.unread.copy(bytes, &rest);
         Poll::Ready(Ok(()))
     }
 
@@ -355,9 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn poll_seal(
         &mut self,
         context: &mut Context<'_>,
-        content: &OutboundChunks<'_>,
+        written: &OutboundChunks<'_>,
     ) -> Poll<io::Result<usize>> {
-        if content.is_empty() {
+        if written.is_empty() {
             return Poll::Ready(Ok(0));
         }
         if let Reading::Failed(error) = &self.reading {
@@ -372,14 +278,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             ready!(self.poll_unsent(context))?;
         }
         // Once a record is sealed, it is sent, or no other is.
-        let sent = self.seal(context, content);
+        let sent = self.seal(context, written);
         self.has_ended |= sent.is_err();
         Poll::Ready(sent)
     }
 
-    fn seal(&mut self, context: &mut Context<'_>, content: &OutboundChunks<'_>) -> io::Result<usize> {
+    fn seal(&mut self, context: &mut Context<'_>, written: &OutboundChunks<'_>) -> io::Result<usize> {
         let mut sealed: [Vec<u8>; WRITE] = Default::default();
-        let mut rest = content.clone();
+        let mut rest = written.clone();
         for record in &mut sealed {
             if rest.is_empty() {
                 break;
@@ -389,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             rest = others;
         }
         self.send(context, sealed)?;
-        Ok(content.len() - rest.len())
+        Ok(written.len() - rest.len())
     }
 
     /// Hands records to the socket, and keeps what it doesn't take.
@@ -397,12 +303,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         let slices = records.each_ref().map(|record| IoSlice::new(record));
         let is_one = records.iter().skip(1).all(Vec::is_empty);
         let stream = Pin::new(&mut self.stream);
-        let written = if is_one {
+        let sent = if is_one {
             stream.poll_write(context, slices.first().map_or(&[], |slice| &**slice))
         } else {
             stream.poll_write_vectored(context, &slices)
         };
-        let mut taken = match written {
+        let mut taken = match sent {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(count) => count?,
             Poll::Pending => 0,

@@ -137,7 +137,7 @@ fn what_is_no_record_ends_the_connection() {
     // Too short for a tag.
     let refused = forger().refused(&[23, 3, 3, 0, 3, 1, 2, 3]);
     assert_eq!(refused, (Error::DecryptError, Some(AlertDescription::BadRecordMac)));
-    let (error, alert) = forger().refuses(23, &[7; PLAINTEXT + 1]);
+    let (error, alert) = forger().refuses(23, &vec![7; PLAINTEXT + 1]);
     assert_eq!((error, alert), (Error::PeerSentOversizedRecord, Some(RecordOverflow)));
 }
 
