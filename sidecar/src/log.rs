@@ -3,9 +3,9 @@
 //! What happens in the sidecar goes through `tracing`, and its level can be set at any time. Requests and refusals
 //! ([`line`]) go to the same queue by themselves: they depend on no level.
 
-use std::io::{self, Write as _};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,18 +15,20 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
 
-pub use self::line::{Asked, Party, refusal};
+pub use self::line::{Asked, Ended, Party, refusal};
 use crate::metrics::ControlMetrics;
 
 pub mod line;
 
-/// Lines that may wait to be written; more are dropped and counted.
-const QUEUE: usize = 4096;
+/// Bytes of lines that may wait to be written: some ten thousand lines. More are dropped and counted.
+const QUEUE: usize = 6 << 20;
+/// Bytes that are written at once, about.
+const TOGETHER: usize = 64 << 10;
 /// At the end of the program.
 const FLUSH: Duration = Duration::from_secs(1);
 
 enum Item {
-    Line(Vec<u8>),
+    Lines(Vec<u8>),
     /// Answered once everything before it has been written.
     Flush(SyncSender<()>),
 }
@@ -34,7 +36,7 @@ enum Item {
 /// Logging that was started.
 #[derive(Debug)]
 pub struct Log {
-    queue: SyncSender<Item>,
+    queue: Sender<Item>,
 }
 
 /// Sends all logging from now on to standard output. To be called once, at the start of the program.
@@ -45,19 +47,12 @@ pub fn start(
     level: LevelFilter,
     metrics: Arc<ControlMetrics>,
 ) -> Result<Log, Box<dyn std::error::Error + Send + Sync>> {
-    let (queue, items) = sync_channel::<Item>(QUEUE);
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || {
-        let mut out = io::stdout();
-        for item in items {
-            // Nobody is left to tell if standard output is gone.
-            match item {
-                Item::Line(line) => drop(out.write_all(&line)),
-                Item::Flush(done) => drop(done.send(())),
-            }
-        }
-    })?;
-    let log = Log { queue: queue.clone() };
-    let queue = Queue { queue, metrics };
+    let (queue, items) = Queue::new(metrics);
+    let waiting = Arc::clone(&queue.waiting);
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || write(&mut io::stdout(), &items, &waiting))?;
+    let log = Log { queue: queue.queue.clone() };
     let (filter, handle) = reload::Layer::new(level);
     let lines = fmt::layer()
         .json()
@@ -100,23 +95,62 @@ impl Log {
     /// Waits until what was logged so far is written, but not for long.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        if self.queue.try_send(Item::Flush(done)).is_ok() {
+        if self.queue.send(Item::Flush(done)).is_ok() {
             // Late or never: the program ends either way.
             let _ = written.recv_timeout(FLUSH);
         }
     }
 }
 
+/// Everything that comes, for as long as anybody may send. What has come meanwhile is written at once.
+fn write(out: &mut impl io::Write, items: &Receiver<Item>, waiting: &AtomicUsize) {
+    while let Ok(mut item) = items.recv() {
+        let mut together = Vec::new();
+        let mut wanted = None;
+        loop {
+            match item {
+                Item::Lines(lines) if together.is_empty() => together = lines,
+                Item::Lines(lines) => together.extend_from_slice(&lines),
+                Item::Flush(done) => wanted = Some(done),
+            }
+            if together.len() >= TOGETHER || wanted.is_some() {
+                break;
+            }
+            match items.try_recv() {
+                Ok(next) => item = next,
+                Err(_) => break,
+            }
+        }
+        // Nobody is left to tell if standard output is gone.
+        let _ = out.write_all(&together);
+        waiting.fetch_sub(together.len(), Relaxed);
+        if let Some(done) = wanted {
+            let _ = done.send(());
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Queue {
-    queue: SyncSender<Item>,
+    queue: Sender<Item>,
+    /// Bytes in it.
+    waiting: Arc<AtomicUsize>,
     metrics: Arc<ControlMetrics>,
 }
 
 impl Queue {
-    fn take(&self, line: Vec<u8>) {
-        if self.queue.try_send(Item::Line(line)).is_err() {
-            self.metrics.log_lines_dropped.fetch_add(1, Relaxed);
+    fn new(metrics: Arc<ControlMetrics>) -> (Self, Receiver<Item>) {
+        let (queue, items) = channel();
+        (Self { queue, waiting: Arc::default(), metrics }, items)
+    }
+
+    /// Takes whole lines, so many.
+    fn take(&self, lines: Vec<u8>, count: u64) {
+        let length = lines.len();
+        let waiting = self.waiting.fetch_add(length, Relaxed).saturating_add(length);
+        if waiting > QUEUE || self.queue.send(Item::Lines(lines)).is_err() {
+            self.waiting.fetch_sub(length, Relaxed);
+            self.metrics.log_lines_dropped.fetch_add(count, Relaxed);
         }
     }
 }
@@ -134,7 +168,7 @@ impl<'a> MakeWriter<'a> for Queue {
 
 impl io::Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.take(line.to_vec());
+        self.0.take(line.to_vec(), 1);
         Ok(line.len())
     }
 
@@ -142,3 +176,6 @@ impl io::Write for Line<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,7 +180,7 @@ impl Worker {
             let is_busy = self.draining.get() || self.load.load(Relaxed) > 0 || !self.pool.is_empty();
             tokio::select! {
                 message = inbox.recv() => match message {
-                    Some(Message::Connection(inbound)) => self.start(*inbound),
+                    Some(Message::Connection(inbound)) => self.start(inbound),
                     Some(Message::Enforce(generation, done)) => {
                         self.enforce(generation);
                         // The control thread may have given up waiting.
@@ -194,7 +194,7 @@ impl Worker {
         }
     }
 
-    fn start(self: &Rc<Self>, inbound: Inbound) {
+    fn start(self: &Rc<Self>, inbound: Box<Inbound>) {
         self.read_clocks();
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -208,6 +208,7 @@ impl Worker {
     fn enforce(&self, generation: Arc<Generation>) {
         let now = UnixTime::now();
         let before = self.generation();
+        let mut ended = log::Ended::new();
         for connection in self.connections.borrow().values() {
             let reason = if !connection.is_allowed_by(&generation, now) {
                 "connection closed: the new configuration does not let this caller in"
@@ -216,15 +217,10 @@ impl Worker {
             } else {
                 continue;
             };
-            tracing::info!(
-                target: "postern",
-                peer = %connection.peer,
-                port = connection.target.port,
-                identity = connection.caller.as_ref().map(|caller| &*caller.identity),
-                "{reason}"
-            );
+            ended.add(reason, connection.peer, connection.target.port, connection.caller.as_deref());
             connection.signal.give(Order::Stop);
         }
+        drop(ended);
         let limits = generation.settings.limits(&self.started_with.limits);
         self.limits.replace(Rc::new(limits));
         self.access_log.set(generation.settings.access_log(self.started_with.access_log));

@@ -1,6 +1,7 @@
 //! How a connection comes in: by which door, with or without TLS, and as whose.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::{Connection, Entry, Inbound};
+use super::{Connection, Entry, Inbound, Registered};
 use crate::authorize::door::Door;
 use crate::authorize::{Ask, Code, Denial, Request, authorize, closed};
 use crate::budget::Ticket;
@@ -26,19 +27,37 @@ use crate::metrics::{Handshake, Kind};
 use crate::tls::{self, Admission as _, HandshakeError, Peer};
 use crate::worker::Worker;
 
+/// What serves a connection that has come in. A silent connection holds this and nothing of how it came in.
+type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Serves one connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, inbound: Inbound) {
-    let peer = inbound.peer;
-    let Ok(stream) = TcpStream::from_std(inbound.stream) else { return };
+pub(crate) async fn serve(worker: Rc<Worker>, inbound: Box<Inbound>) {
+    // Boxed, because it is large, and would be part of the task to the connection's end.
+    let serving = Box::pin(enter(worker, inbound)).await;
+    if let Some(serving) = serving {
+        serving.await;
+    }
+}
+
+/// How it is served; nothing if it was refused, or has ended.
+async fn enter(worker: Rc<Worker>, inbound: Box<Inbound>) -> Option<Serving> {
+    let Inbound { stream, peer, destination, ticket } = *inbound;
+    let stream = TcpStream::from_std(stream).ok()?;
     // Failure costs latency only.
     let _ = stream.set_nodelay(true);
-    let target = match inbound.destination.of(&stream) {
+    let target = match destination.of(&stream) {
         Ok(target) => target,
-        Err(denial) => return worker.refuse(&denial, peer, 0, Party::Unknown, Asked::default()),
+        Err(denial) => {
+            worker.refuse(&denial, peer, 0, Party::Unknown, Asked::default());
+            return None;
+        }
     };
-    // Boxed, because it is large, and would be moved with the task that serves.
-    if let Err(refusal) = Box::pin(enter(&worker, stream, peer, target, inbound.ticket)).await {
-        refuse(&worker, &refusal, peer, target);
+    match by_door(&worker, stream, peer, target, ticket).await {
+        Ok(serving) => serving,
+        Err(refusal) => {
+            refuse(&worker, &refusal, peer, target);
+            None
+        }
     }
 }
 
@@ -47,13 +66,13 @@ fn refuse(worker: &Worker, refusal: &Refusal, peer: SocketAddr, target: Target) 
     worker.refuse(&refusal.denial, peer, target.port, party, Asked::default());
 }
 
-async fn enter(
+async fn by_door(
     worker: &Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
     target: Target,
     mut ticket: Ticket,
-) -> Result<(), Box<Refusal>> {
+) -> Result<Option<Serving>, Box<Refusal>> {
     let generation =
         worker.generation().ok_or_else(|| Refusal::bare(Code::NoPolicy, "no valid policy is loaded"))?;
     let policy = &generation.gate.policy;
@@ -62,15 +81,13 @@ async fn enter(
         Some(Door::Open) => {
             ticket.open().map_err(bare)?;
             let connection = worker.register(Connection::new(peer, target, ticket, Entry::Bytes, Kind::Open));
-            return bytes(worker, &connection, stream).await.map_err(bare);
+            return bytes(worker, connection, stream).await.map(Some).map_err(|(denial, _)| bare(denial));
         }
         Some(Door::Paths(_)) => {
             ticket.open().map_err(bare)?;
             let connection = Connection::new(peer, target, ticket, Entry::Paths, Kind::Open);
             connection.head_since.set(Some(worker.now()));
-            let connection = worker.register(connection);
-            forward::http(worker, &connection, &generation, stream, false).await;
-            return Ok(());
+            return Ok(Some(http(worker, worker.register(connection), &generation, stream, false)));
         }
         Some(Door::Locked(_)) => {}
     }
@@ -81,7 +98,7 @@ async fn enter(
     let telling = tokio::time::timeout(worker.limits().handshake, first_bytes::tell(stream));
     let told = tokio::select! {
         told = telling => told,
-        () = worker.until_draining() => return Ok(()),
+        () = worker.until_draining() => return Ok(None),
         () = ticket.evicted() => return Err(make_room(worker)),
     };
     match told {
@@ -96,7 +113,7 @@ async fn enter(
             serve_locked(worker, &generation, connection, stream, is_http2).await
         }
         // The caller went away.
-        Ok(Ok(None) | Err(_)) => Ok(()),
+        Ok(Ok(None) | Err(_)) => Ok(None),
         Err(_) => {
             let reason = format!("nothing came within {} s", worker.limits().handshake.as_secs());
             Err(Refusal::bare(Code::HandshakeTimeout, reason))
@@ -122,7 +139,7 @@ async fn secure<S>(
     peer: SocketAddr,
     target: Target,
     ticket: Ticket,
-) -> Result<(), Box<Refusal>>
+) -> Result<Option<Serving>, Box<Refusal>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -131,7 +148,7 @@ where
     let accepted = tokio::select! {
         accepted = handshake => accepted,
         // Nothing has been asked for yet, so nothing is lost.
-        () = worker.until_draining() => return Ok(()),
+        () = worker.until_draining() => return Ok(None),
         () = ticket.evicted() => return Err(make_room(worker)),
     };
     ticket.seen();
@@ -139,7 +156,7 @@ where
         Ok(accepted) => accepted,
         Err(HandshakeError::Closed) => {
             worker.metrics.handshake(Handshake::Closed, None);
-            return Ok(());
+            return Ok(None);
         }
         Err(HandshakeError::Refused(refusal, stream)) => {
             worker.metrics.handshake(Handshake::Refused, None);
@@ -147,7 +164,7 @@ where
             if let Some(stream) = stream {
                 tls::linger(stream).await;
             }
-            return Ok(());
+            return Ok(None);
         }
     };
     let group = stream.key_exchange_group().map(SupportedKxGroup::name);
@@ -168,7 +185,8 @@ where
         connection.identify_again(&newest)?;
     }
     let is_http2 = stream.alpn_protocol() == Some(b"h2");
-    serve_locked(worker, &newest, connection, stream, is_http2).await
+    // Moved on more than once.
+    serve_locked(worker, &newest, connection, Box::new(stream), is_http2).await
 }
 
 /// A connection to a port with locks, once its transport stands.
@@ -178,7 +196,7 @@ async fn serve_locked<S>(
     connection: Connection,
     stream: S,
     is_http2: bool,
-) -> Result<(), Box<Refusal>>
+) -> Result<Option<Serving>, Box<Refusal>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -188,33 +206,61 @@ where
     connection.settle(locked, generation, worker.now());
     let connection = worker.register(connection);
     if connection.kind == Kind::Http {
-        forward::http(worker, &connection, generation, stream, is_http2).await;
-    } else if let Err(denial) = bytes(worker, &connection, stream).await {
-        worker.refuse(&denial, connection.peer, port, connection.party(), Asked::default());
+        return Ok(Some(http(worker, connection, generation, stream, is_http2)));
     }
-    Ok(())
+    match bytes(worker, connection, stream).await {
+        Ok(serving) => Ok(Some(serving)),
+        Err((denial, connection)) => {
+            worker.refuse(&denial, connection.peer, port, connection.party(), Asked::default());
+            Ok(None)
+        }
+    }
 }
 
-/// Admits and passes on a connection whose bytes are not looked at.
-async fn bytes<S>(worker: &Rc<Worker>, connection: &Rc<Connection>, stream: S) -> Result<(), Denial>
+/// Serves requests.
+fn http<S>(
+    worker: &Rc<Worker>,
+    connection: Registered,
+    generation: &Arc<Generation>,
+    stream: S,
+    is_http2: bool,
+) -> Serving
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (worker, generation) = (Rc::clone(worker), Arc::clone(generation));
+    Box::pin(async move { forward::http(&worker, &connection, &generation, stream, is_http2).await })
+}
+
+/// Admits a connection whose bytes are not looked at; then they are passed on.
+async fn bytes<S>(
+    worker: &Rc<Worker>,
+    connection: Registered,
+    stream: S,
+) -> Result<Serving, (Denial, Registered)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let started = Instant::now();
-    let (upstream, route) = admit_bytes(worker, connection).await?;
-    forward::bytes(worker, connection, stream, upstream).await;
-    if worker.access_log() {
-        let outcome = Outcome {
-            route: route.as_deref(),
-            received: Some(connection.received.get()),
-            sent: Some(connection.sent.get()),
-            took: Some(started.elapsed()),
-            ..Outcome::default()
-        };
-        let (peer, port) = (connection.peer, connection.target.port);
-        log::line::permit(peer, port, connection.caller.as_deref(), Asked::default(), outcome);
-    }
-    Ok(())
+    let (upstream, route) = match admit_bytes(worker, &connection).await {
+        Ok(admitted) => admitted,
+        Err(denial) => return Err((denial, connection)),
+    };
+    let worker = Rc::clone(worker);
+    Ok(Box::pin(async move {
+        forward::bytes(&worker, &connection, stream, upstream).await;
+        if worker.access_log() {
+            let outcome = Outcome {
+                route: route.as_deref(),
+                received: Some(connection.received.get()),
+                sent: Some(connection.sent.get()),
+                took: Some(started.elapsed()),
+                ..Outcome::default()
+            };
+            let (peer, port) = (connection.peer, connection.target.port);
+            log::line::permit(peer, port, connection.caller.as_deref(), Asked::default(), outcome);
+        }
+    }))
 }
 
 /// A connection to the application, and by which route.

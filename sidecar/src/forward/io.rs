@@ -43,12 +43,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 8 << 20;
 
 impl<S> Watched<S> {
-    /// For bytes of any kind.
-    pub(super) fn bytes(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
-        let (worker, connection) = (Rc::clone(worker), Rc::clone(connection));
-        Self { stream, worker, connection, intake: None, frames: None, has_told: false, end: End::Plain }
-    }
-
     /// For HTTP; with an `intake` HTTP/1.1, without HTTP/2.
     pub(super) fn http(
         stream: S,

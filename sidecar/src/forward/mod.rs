@@ -6,10 +6,11 @@
 //! * [`headers`] says what the application gets to see.
 //! * [`upstream`] and [`pool`] are the application's side.
 //! * [`upgrade`] says which tunnels are asked for and granted, [`websocket`] asks the application, [`tunnel`] is one.
-//! * [`stream`] passes on bytes, [`duplex`] makes them of an HTTP/2 stream.
+//! * [`stream`] passes on bytes, as [`copy`] has it; [`duplex`] makes them of an HTTP/2 stream.
 //! * [`wire`] judges HTTP/1.1 by its bytes, before the engine reads them.
 
 mod body;
+mod copy;
 mod date;
 mod duplex;
 mod exchange;

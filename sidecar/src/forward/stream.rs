@@ -1,39 +1,43 @@
 //! Bytes, both ways, unchanged.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::io::Watched;
+use super::copy::Copy;
 use crate::connection::Connection;
 use crate::signal::Order;
 use crate::worker::Worker;
-
-/// Bytes that are read before they are written, per direction.
-const BUFFER: usize = 16 << 10;
 
 /// Until both sides have ended, one has failed, or the connection is to stop.
 pub(crate) async fn pass<S>(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
-    stream: S,
+    mut caller: S,
     mut upstream: TcpStream,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut caller = Watched::bytes(stream, worker, connection);
-    let mut copy = pin!(copy_bidirectional_with_sizes(&mut caller, &mut upstream, BUFFER, BUFFER));
+    let mut copy = Copy::default();
     poll_fn(|context| {
         // Finishing has no meaning for bytes: they go on until they end, or until the drain's deadline.
         if connection.signal.watch(context) == Order::Stop {
             return Poll::Ready(());
         }
+        let polled = copy.poll(context, &mut caller, &mut upstream);
+        let moved = copy.moved();
+        let (received, sent) = (moved.from_one as u64, moved.to_one as u64);
+        if received > 0 || sent > 0 {
+            connection.last_byte.set(worker.now());
+            connection.received.set(connection.received.get() + received);
+            connection.sent.set(connection.sent.get() + sent);
+            worker.metrics.bytes(connection.kind, received, sent);
+        }
         // How it ended concerns the two ends only.
-        copy.as_mut().poll(context).map(|_| ())
+        polled.map(|_| ())
     })
     .await;
 }

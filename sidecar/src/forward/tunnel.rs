@@ -2,22 +2,19 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
 use super::body::InFlight;
+use super::copy::{Copy, Moved};
 use crate::connection::Connection;
 use crate::signal::Order;
 use crate::worker::Worker;
-
-/// Bytes that are read before they are written, per direction.
-const BUFFER: usize = 16 << 10;
 
 /// Any stream of bytes.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -56,12 +53,11 @@ impl Tunnel {
     /// or `stopped`.
     async fn run(self, caller: impl Stream, mut stopped: impl FnMut(&mut Context<'_>) -> Poll<()>) {
         let Self { worker, application, in_flight } = self;
-        let moved = Cell::new(0);
-        let (to_caller, to_application) = (|count| in_flight.sends(count), |count| in_flight.receives(count));
-        let mut caller = Counted { stream: caller, moved: &moved, sent: &to_caller };
-        let mut application = Counted { stream: application, moved: &moved, sent: &to_application };
-        let mut copy = pin!(copy_bidirectional_with_sizes(&mut caller, &mut application, BUFFER, BUFFER));
-        let mut idle = pin!(until_idle(&moved, worker.limits().idle));
+        // In which something moved.
+        let turns = Cell::new(0);
+        let (mut caller, mut application) = (caller, application);
+        let mut copy = Copy::default();
+        let mut idle = pin!(until_idle(&turns, worker.limits().idle));
         let mut expiry = pin!(expiry(in_flight.connection()));
         poll_fn(|context| {
             if stopped(context).is_ready()
@@ -70,19 +66,26 @@ impl Tunnel {
             {
                 return Poll::Ready(());
             }
+            let polled = copy.poll(context, &mut caller, &mut application);
+            let moved = copy.moved();
+            if moved != Moved::default() {
+                turns.set(turns.get().wrapping_add(1));
+                in_flight.sends(moved.to_one);
+                in_flight.receives(moved.to_other);
+            }
             // How it ended concerns the two ends only.
-            copy.as_mut().poll(context).map(|_| ())
+            polled.map(|_| ())
         })
         .await;
     }
 }
 
 /// Until nothing has moved between two looks; so it is between one and two times the limit.
-async fn until_idle(moved: &Cell<u64>, limit: Duration) {
+async fn until_idle(turns: &Cell<u64>, limit: Duration) {
     loop {
-        let before = moved.get();
+        let before = turns.get();
         sleep(limit).await;
-        if moved.get() == before {
+        if turns.get() == before {
             return;
         }
     }
@@ -99,51 +102,5 @@ async fn expiry(connection: &Connection) {
             Some(left) if !left.is_zero() => sleep(left.min(Duration::from_secs(3600))).await,
             _ => return,
         }
-    }
-}
-
-struct Counted<'a, S> {
-    stream: S,
-    moved: &'a Cell<u64>,
-    sent: &'a dyn Fn(usize),
-}
-
-impl<S> Counted<'_, S> {
-    fn count(&self, count: usize) {
-        self.moved.set(self.moved.get().wrapping_add(count as u64));
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.count(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        self.count(count);
-        (self.sent)(count);
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -1,5 +1,6 @@
 //! One line for one request or one refusal: who, with what, issued by whom, by which rule, and what to do.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -75,10 +76,10 @@ pub struct Outcome<'a> {
 
 #[derive(Default, Serialize)]
 struct Line<'a> {
-    timestamp: String,
+    timestamp: Cow<'a, str>,
     level: &'static str,
     target: &'static str,
-    message: &'static str,
+    message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,7 +203,7 @@ pub fn permit(peer: SocketAddr, port: u16, caller: Option<&Caller>, asked: Asked
 impl<'a> Line<'a> {
     fn of(peer: SocketAddr, port: u16, asked: Asked<'a>, outcome: Outcome<'a>) -> Self {
         Self {
-            timestamp: format!("{:.6}", jiff::Timestamp::now()),
+            timestamp: now().into(),
             target: "postern",
             peer: Some(peer),
             port,
@@ -224,14 +225,77 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Connections that a new configuration ends. A policy may end thousands at once, so their lines are put together
+/// before they go to the queue. Whatever the log's level.
+pub struct Ended {
+    timestamp: String,
+    lines: Vec<u8>,
+    count: u64,
+}
+
+/// Of lines that are put together.
+const TOGETHER: usize = 16 << 10;
+
+impl Ended {
+    /// As of now.
+    pub fn new() -> Self {
+        Self { timestamp: now(), lines: Vec::new(), count: 0 }
+    }
+
+    /// One line.
+    pub fn add(&mut self, why: &str, peer: SocketAddr, port: u16, caller: Option<&Caller>) {
+        if self.lines.len().saturating_add(LENGTH) > TOGETHER {
+            self.hand_over();
+        }
+        self.lines.reserve(LENGTH);
+        self.count += 1;
+        let line = Line {
+            timestamp: self.timestamp.as_str().into(),
+            level: "INFO",
+            target: "postern",
+            message: why,
+            peer: Some(peer),
+            port,
+            identity: caller.map(|caller| &*caller.identity),
+            ..Line::default()
+        };
+        line.append(&mut self.lines);
+    }
+
+    fn hand_over(&mut self) {
+        let (lines, count) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.count));
+        if let Some(queue) = LINES.get().filter(|_| count > 0) {
+            queue.take(lines, count);
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+fn now() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}
+
+impl Line<'_> {
+    fn append(&self, to: &mut Vec<u8>) {
+        let before = to.len();
+        match serde_json::to_writer(&mut *to, self) {
+            Ok(()) => to.push(b'\n'),
+            // Strings and numbers always become JSON.
+            Err(_) => to.truncate(before),
+        }
+    }
+}
+
 impl super::Queue {
     fn write(&self, line: &Line<'_>) {
         let mut text = Vec::with_capacity(LENGTH);
-        // Strings and numbers always become JSON.
-        if serde_json::to_writer(&mut text, line).is_ok() {
-            text.push(b'\n');
-            self.take(text);
-        }
+        line.append(&mut text);
+        self.take(text, 1);
     }
 }
 

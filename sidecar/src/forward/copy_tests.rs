@@ -1,0 +1,158 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Wake, Waker};
+
+use super::*;
+
+/// One end, as far as a test has written it.
+#[derive(Default)]
+struct End {
+    /// Comes in one read each; an empty one is the end.
+    says: Vec<&'static [u8]>,
+    /// Has as much to say as anybody reads.
+    is_endless: bool,
+    breaks: bool,
+    /// What it takes before it is full.
+    room: usize,
+    heard: Vec<u8>,
+    flushed: usize,
+    has_end: bool,
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.breaks {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if self.is_endless {
+            buffer.initialize_unfilled();
+            buffer.advance(buffer.remaining());
+            return Poll::Ready(Ok(()));
+        }
+        if self.says.is_empty() {
+            return Poll::Pending;
+        }
+        buffer.put_slice(self.says.remove(0));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        assert!(!self.has_end, "written to after its end");
+        let count = bytes.len().min(self.room);
+        if count == 0 {
+            return Poll::Pending;
+        }
+        self.room -= count;
+        self.heard.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed = self.heard.len();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_end = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn saying(says: &[&'static [u8]]) -> End {
+    End { says: says.to_vec(), room: usize::MAX, ..End::default() }
+}
+
+/// One turn, and whether another was asked for.
+fn turn(copy: &mut Copy, one: &mut End, other: &mut End) -> (Poll<io::Result<()>>, bool) {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let polled = copy.poll(&mut Context::from_waker(&waker), one, other);
+    (polled, wakes.0.load(Relaxed) > 0)
+}
+
+#[test]
+fn an_end_is_passed_on_and_the_other_goes_on_talking() {
+    let (mut copy, mut one, mut other) = (Copy::default(), saying(&[b"ping", b""]), saying(&[b"po"]));
+    assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
+    assert_eq!((&*other.heard, other.has_end), (&b"ping"[..], true));
+    assert_eq!((&*one.heard, one.has_end), (&b"po"[..], false));
+    other.says = vec![b"ng", b""];
+    assert!(matches!(turn(&mut copy, &mut one, &mut other).0, Poll::Ready(Ok(()))));
+    assert_eq!((&*one.heard, one.has_end), (&b"pong"[..], true));
+}
+
+#[test]
+fn what_was_written_is_flushed_before_it_waits_and_nothing_is_held() {
+    let (mut copy, mut one, mut other) = (Copy::default(), saying(&[b"ping"]), saying(&[]));
+    assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
+    assert_eq!(other.flushed, 4);
+    assert_eq!(copy.there.rest.capacity() + copy.back.rest.capacity(), 0);
+    assert!(size_of::<Copy>() <= 128, "{}", size_of::<Copy>());
+}
+
+#[test]
+fn nothing_is_read_while_the_other_end_is_full_and_all_arrives_in_order() {
+    let (mut copy, mut one) = (Copy::default(), saying(&[b"first ", b"second ", b"third", b""]));
+    let mut other = saying(&[]);
+    other.room = 3;
+    assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
+    assert_eq!((&*other.heard, one.says.len(), other.has_end), (&b"fir"[..], 3, false));
+    assert_eq!(copy.there.rest, b"st ");
+    assert_eq!(copy.moved(), Moved { from_one: 6, to_other: 3, ..Moved::default() });
+    other.room = 1;
+    assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
+    assert_eq!((&*other.heard, one.says.len()), (&b"firs"[..], 3));
+    // The other direction is not held up by it.
+    other.says = vec![b"speak up"];
+    assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
+    assert_eq!(one.heard, b"speak up");
+    other.room = usize::MAX;
+    assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
+    assert_eq!((&*other.heard, other.has_end), (&b"first second third"[..], true));
+    assert_eq!(copy.there.rest.capacity(), 0);
+    assert_eq!(copy.moved(), Moved { from_one: 12, to_other: 15, from_other: 8, to_one: 8 });
+}
+
+#[test]
+fn what_is_left_over_arrives_before_the_end() {
+    let (mut copy, mut one, mut other) = (Copy::default(), saying(&[b"last words", b""]), saying(&[b""]));
+    other.room = 4;
+    assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
+    assert!(!other.has_end);
+    other.room = 100;
+    assert!(matches!(turn(&mut copy, &mut one, &mut other).0, Poll::Ready(Ok(()))));
+    assert_eq!((&*other.heard, other.has_end), (&b"last words"[..], true));
+}
+
+#[test]
+fn who_never_pauses_lets_others_have_their_turn() {
+    let endless = || End { is_endless: true, ..saying(&[]) };
+    let (mut copy, mut one, mut other) = (Copy::default(), endless(), endless());
+    let (polled, is_woken) = turn(&mut copy, &mut one, &mut other);
+    assert!(polled.is_pending() && is_woken);
+    assert_eq!((one.heard.len(), other.heard.len()), (TURN, TURN));
+}
+
+#[test]
+fn an_end_that_breaks_ends_both_directions() {
+    let breaking = || End { breaks: true, ..saying(&[]) };
+    for (mut one, mut other) in [(breaking(), saying(&[])), (saying(&[]), breaking())] {
+        let polled = turn(&mut Copy::default(), &mut one, &mut other).0;
+        assert!(matches!(polled, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset));
+    }
+}
