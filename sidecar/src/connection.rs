@@ -3,6 +3,7 @@
 //! [`enter`] brings it in, [`sweep`] judges it anew whenever the configuration changes.
 
 mod enter;
+mod socket;
 mod sweep;
 
 use std::cell::{Cell, RefCell};
@@ -14,6 +15,7 @@ use postern_config::policy::Enforcement;
 use rustls_pki_types::UnixTime;
 
 pub(crate) use self::enter::serve;
+use self::socket::Shutter;
 use crate::authorize::door::Locked;
 use crate::authorize::{Ground, Standing};
 use crate::budget::Ticket;
@@ -55,6 +57,8 @@ pub struct Connection {
     pub routeless: Cell<bool>,
     /// To end it.
     pub signal: Signal,
+    /// The caller's socket.
+    shutter: Shutter,
     /// Its place in the budget.
     ticket: RefCell<Option<Ticket>>,
     /// Whose the certificate is, under the configuration that was asked last.
@@ -83,6 +87,13 @@ pub struct Connection {
     pub sent: Cell<u64>,
 }
 
+/// From where to where a connection goes.
+struct Way {
+    peer: SocketAddr,
+    target: Target,
+    shutter: Shutter,
+}
+
 /// How a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -97,10 +108,12 @@ pub enum Entry {
 }
 
 impl Connection {
-    fn new(peer: SocketAddr, target: Target, ticket: Ticket, entry: Entry, kind: Kind) -> Self {
+    fn new(way: Way, ticket: Ticket, entry: Entry, kind: Kind) -> Self {
+        let Way { peer, target, shutter } = way;
         Self {
             peer,
             target,
+            shutter,
             caller: None,
             unverified: None,
             kind,
@@ -121,6 +134,12 @@ impl Connection {
             received: Cell::new(0),
             sent: Cell::new(0),
         }
+    }
+
+    /// Ends it at once: its caller sees it before its task has run.
+    pub(crate) fn shut(&self) {
+        self.shutter.shut();
+        self.signal.give(Order::Stop);
     }
 
     /// Whether requests are looked at one by one.

@@ -52,7 +52,7 @@ pub fn start(
     std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || write(&mut io::stdout(), &items, &waiting))?;
-    let log = Log { queue: queue.queue.clone() };
+    let log = Log { queue: queue.items.clone() };
     let (filter, handle) = reload::Layer::new(level);
     let lines = fmt::layer()
         .json()
@@ -132,7 +132,7 @@ fn write(out: &mut impl io::Write, items: &Receiver<Item>, waiting: &AtomicUsize
 
 #[derive(Clone, Debug)]
 struct Queue {
-    queue: Sender<Item>,
+    items: Sender<Item>,
     /// Bytes in it.
     waiting: Arc<AtomicUsize>,
     metrics: Arc<ControlMetrics>,
@@ -140,15 +140,15 @@ struct Queue {
 
 impl Queue {
     fn new(metrics: Arc<ControlMetrics>) -> (Self, Receiver<Item>) {
-        let (queue, items) = channel();
-        (Self { queue, waiting: Arc::default(), metrics }, items)
+        let (items, taken) = channel();
+        (Self { items, waiting: Arc::default(), metrics }, taken)
     }
 
     /// Takes whole lines, so many.
     fn take(&self, lines: Vec<u8>, count: u64) {
         let length = lines.len();
         let waiting = self.waiting.fetch_add(length, Relaxed).saturating_add(length);
-        if waiting > QUEUE || self.queue.send(Item::Lines(lines)).is_err() {
+        if waiting > QUEUE || self.items.send(Item::Lines(lines)).is_err() {
             self.waiting.fetch_sub(length, Relaxed);
             self.metrics.log_lines_dropped.fetch_add(count, Relaxed);
         }

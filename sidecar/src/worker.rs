@@ -208,7 +208,7 @@ impl Worker {
     fn enforce(&self, generation: Arc<Generation>) {
         let now = UnixTime::now();
         let before = self.generation();
-        let mut ended = log::Ended::new();
+        let mut ended = log::Ended::now();
         for connection in self.connections.borrow().values() {
             let reason = if !connection.is_allowed_by(&generation, now) {
                 "connection closed: the new configuration does not let this caller in"
@@ -217,8 +217,8 @@ impl Worker {
             } else {
                 continue;
             };
+            connection.shut();
             ended.add(reason, connection.peer, connection.target.port, connection.caller.as_deref());
-            connection.signal.give(Order::Stop);
         }
         drop(ended);
         let limits = generation.settings.limits(&self.started_with.limits);

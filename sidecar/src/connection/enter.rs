@@ -12,7 +12,8 @@ use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::{Connection, Entry, Inbound, Registered};
+use super::socket::Socket;
+use super::{Connection, Entry, Inbound, Registered, Way};
 use crate::authorize::door::Door;
 use crate::authorize::{Ask, Code, Denial, Request, authorize, closed};
 use crate::budget::Ticket;
@@ -52,7 +53,9 @@ async fn enter(worker: Rc<Worker>, inbound: Box<Inbound>) -> Option<Serving> {
             return None;
         }
     };
-    match by_door(&worker, stream, peer, target, ticket).await {
+    let stream = Socket::new(stream);
+    let way = Way { peer, target, shutter: stream.shutter() };
+    match by_door(&worker, stream, way, ticket).await {
         Ok(serving) => serving,
         Err(refusal) => {
             refuse(&worker, &refusal, peer, target);
@@ -68,32 +71,31 @@ fn refuse(worker: &Worker, refusal: &Refusal, peer: SocketAddr, target: Target) 
 
 async fn by_door(
     worker: &Rc<Worker>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    target: Target,
+    stream: Socket,
+    way: Way,
     mut ticket: Ticket,
 ) -> Result<Option<Serving>, Box<Refusal>> {
     let generation =
         worker.generation().ok_or_else(|| Refusal::bare(Code::NoPolicy, "no valid policy is loaded"))?;
-    let policy = &generation.gate.policy;
-    match policy.door(target.port) {
-        None => return Err(bare(closed(target.port))),
+    let (policy, port) = (&generation.gate.policy, way.target.port);
+    match policy.door(port) {
+        None => return Err(bare(closed(port))),
         Some(Door::Open) => {
             ticket.open().map_err(bare)?;
-            let connection = worker.register(Connection::new(peer, target, ticket, Entry::Bytes, Kind::Open));
+            let connection = worker.register(Connection::new(way, ticket, Entry::Bytes, Kind::Open));
             return bytes(worker, connection, stream).await.map(Some).map_err(|(denial, _)| bare(denial));
         }
         Some(Door::Paths(_)) => {
             ticket.open().map_err(bare)?;
-            let connection = Connection::new(peer, target, ticket, Entry::Paths, Kind::Open);
+            let connection = Connection::new(way, ticket, Entry::Paths, Kind::Open);
             connection.head_since.set(Some(worker.now()));
             return Ok(Some(http(worker, worker.register(connection), &generation, stream, false)));
         }
         Some(Door::Locked(_)) => {}
     }
-    let locked = policy.locked(target.port).ok_or_else(|| bare(closed(target.port)))?;
+    let locked = policy.locked(port).ok_or_else(|| bare(closed(port)))?;
     if !locked.takes_plaintext() {
-        return secure(worker, &generation, stream, peer, target, ticket).await;
+        return secure(worker, &generation, stream, way, ticket).await;
     }
     let telling = tokio::time::timeout(worker.limits().handshake, first_bytes::tell(stream));
     let told = tokio::select! {
@@ -103,11 +105,11 @@ async fn by_door(
     };
     match told {
         Ok(Ok(Some((Speaks::Tls, stream)))) if locked.takes_tls() => {
-            secure(worker, &generation, stream, peer, target, ticket).await
+            secure(worker, &generation, stream, way, ticket).await
         }
         Ok(Ok(Some((speaks, stream)))) => {
             ticket.seen();
-            let connection = Connection::new(peer, target, ticket, Entry::Plaintext, Kind::Http);
+            let connection = Connection::new(way, ticket, Entry::Plaintext, Kind::Http);
             let generation = worker.generation().unwrap_or(generation);
             let is_http2 = speaks == Speaks::Http2;
             serve_locked(worker, &generation, connection, stream, is_http2).await
@@ -136,14 +138,13 @@ async fn secure<S>(
     worker: &Rc<Worker>,
     generation: &Arc<Generation>,
     stream: S,
-    peer: SocketAddr,
-    target: Target,
+    way: Way,
     ticket: Ticket,
 ) -> Result<Option<Serving>, Box<Refusal>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let config = generation.tls(target.port).ok_or_else(|| bare(closed(target.port)))?;
+    let config = generation.tls(way.target.port).ok_or_else(|| bare(closed(way.target.port)))?;
     let handshake = tls::accept(config, stream, worker.limits().handshake);
     let accepted = tokio::select! {
         accepted = handshake => accepted,
@@ -160,7 +161,7 @@ where
         }
         Err(HandshakeError::Refused(refusal, stream)) => {
             worker.metrics.handshake(Handshake::Refused, None);
-            refuse(worker, &refusal, peer, target);
+            refuse(worker, &refusal, way.peer, way.target);
             if let Some(stream) = stream {
                 tls::linger(stream).await;
             }
@@ -170,9 +171,9 @@ where
     let group = stream.key_exchange_group().map(SupportedKxGroup::name);
     worker.metrics.handshake(Handshake::Accepted, group);
 
-    let is_http = generation.gate.policy.locked(target.port).is_some_and(|it| it.protocol.is_http());
+    let is_http = generation.gate.policy.locked(way.target.port).is_some_and(|it| it.protocol.is_http());
     let kind = if is_http { Kind::Http } else { Kind::Tcp };
-    let mut connection = Connection::new(peer, target, ticket, Entry::Tls, kind);
+    let mut connection = Connection::new(way, ticket, Entry::Tls, kind);
     connection.authorities.set(*generation.gate.authorities.digest());
     match shown {
         Peer::Nobody => {}

@@ -16,7 +16,7 @@ struct End {
     room: usize,
     heard: Vec<u8>,
     flushed: usize,
-    has_end: bool,
+    is_shut: bool,
 }
 
 impl AsyncRead for End {
@@ -43,7 +43,7 @@ impl AsyncRead for End {
 
 impl AsyncWrite for End {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        assert!(!self.has_end, "written to after its end");
+        assert!(!self.is_shut, "written to after its end");
         let count = bytes.len().min(self.room);
         if count == 0 {
             return Poll::Pending;
@@ -59,7 +59,7 @@ impl AsyncWrite for End {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.has_end = true;
+        self.is_shut = true;
         Poll::Ready(Ok(()))
     }
 }
@@ -79,21 +79,21 @@ fn saying(says: &[&'static [u8]]) -> End {
 
 /// One turn, and whether another was asked for.
 fn turn(copy: &mut Copy, one: &mut End, other: &mut End) -> (Poll<io::Result<()>>, bool) {
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
+    let again = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&again));
     let polled = copy.poll(&mut Context::from_waker(&waker), one, other);
-    (polled, wakes.0.load(Relaxed) > 0)
+    (polled, again.0.load(Relaxed) > 0)
 }
 
 #[test]
 fn an_end_is_passed_on_and_the_other_goes_on_talking() {
     let (mut copy, mut one, mut other) = (Copy::default(), saying(&[b"ping", b""]), saying(&[b"po"]));
     assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
-    assert_eq!((&*other.heard, other.has_end), (&b"ping"[..], true));
-    assert_eq!((&*one.heard, one.has_end), (&b"po"[..], false));
+    assert_eq!((&*other.heard, other.is_shut), (&b"ping"[..], true));
+    assert_eq!((&*one.heard, one.is_shut), (&b"po"[..], false));
     other.says = vec![b"ng", b""];
     assert!(matches!(turn(&mut copy, &mut one, &mut other).0, Poll::Ready(Ok(()))));
-    assert_eq!((&*one.heard, one.has_end), (&b"pong"[..], true));
+    assert_eq!((&*one.heard, one.is_shut), (&b"pong"[..], true));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn nothing_is_read_while_the_other_end_is_full_and_all_arrives_in_order() {
     let mut other = saying(&[]);
     other.room = 3;
     assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
-    assert_eq!((&*other.heard, one.says.len(), other.has_end), (&b"fir"[..], 3, false));
+    assert_eq!((&*other.heard, one.says.len(), other.is_shut), (&b"fir"[..], 3, false));
     assert_eq!(copy.there.rest, b"st ");
     assert_eq!(copy.moved(), Moved { from_one: 6, to_other: 3, ..Moved::default() });
     other.room = 1;
@@ -123,7 +123,7 @@ fn nothing_is_read_while_the_other_end_is_full_and_all_arrives_in_order() {
     assert_eq!(one.heard, b"speak up");
     other.room = usize::MAX;
     assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
-    assert_eq!((&*other.heard, other.has_end), (&b"first second third"[..], true));
+    assert_eq!((&*other.heard, other.is_shut), (&b"first second third"[..], true));
     assert_eq!(copy.there.rest.capacity(), 0);
     assert_eq!(copy.moved(), Moved { from_one: 12, to_other: 15, from_other: 8, to_one: 8 });
 }
@@ -133,10 +133,10 @@ fn what_is_left_over_arrives_before_the_end() {
     let (mut copy, mut one, mut other) = (Copy::default(), saying(&[b"last words", b""]), saying(&[b""]));
     other.room = 4;
     assert!(turn(&mut copy, &mut one, &mut other).0.is_pending());
-    assert!(!other.has_end);
+    assert!(!other.is_shut);
     other.room = 100;
     assert!(matches!(turn(&mut copy, &mut one, &mut other).0, Poll::Ready(Ok(()))));
-    assert_eq!((&*other.heard, other.has_end), (&b"last words"[..], true));
+    assert_eq!((&*other.heard, other.is_shut), (&b"last words"[..], true));
 }
 
 #[test]

@@ -238,7 +238,7 @@ const TOGETHER: usize = 16 << 10;
 
 impl Ended {
     /// As of now.
-    pub fn new() -> Self {
+    pub fn now() -> Self {
         Self { timestamp: now(), lines: Vec::new(), count: 0 }
     }
 

@@ -18,7 +18,7 @@ fn what_nobody_reads_in_time_is_dropped_and_counted() {
         out
     });
     let (done, written) = sync_channel(1);
-    queue.queue.send(Item::Flush(done)).unwrap();
+    queue.items.send(Item::Flush(done)).unwrap();
     written.recv().unwrap();
     queue.take(b"three\n".to_vec(), 1);
     assert_eq!(metrics.log_lines_dropped.load(Relaxed), 2);
