@@ -46,7 +46,7 @@ pub struct Connection {
     /// The application's end.
     pub target: Target,
     /// Who it is by its certificate, if it has shown one.
-    pub caller: Option<Box<Caller>>,
+    pub caller: Option<Arc<Caller>>,
     /// Why the certificate that it has shown is not accepted, where denials are not carried out.
     pub unverified: Option<Box<Refusal>>,
     /// What passes.

@@ -18,6 +18,7 @@ use crate::authorize::Code;
 use crate::authorize::compile::PolicyError;
 use crate::authorize::door::ClientCertificate;
 use crate::authorize::policy::Policy;
+use crate::identify::verified::{Key, Verified};
 use crate::identify::{Authorities, AuthorityError, Caller, Refusal, sha256};
 use crate::observe::seen::Seen;
 use crate::settings::{Settings, SettingsError};
@@ -95,6 +96,8 @@ pub struct Gate {
     pub policy: Policy,
     /// Who vouches for callers.
     pub authorities: Authorities,
+    /// Whom it has let in.
+    pub verified: Verified,
 }
 
 /// A configuration that is not used.
@@ -143,7 +146,7 @@ impl Generation {
 
         let compiled = Policy::compile(parts.policy, parts.port_names)?;
         let authorities = Authorities::parse(&parts.policy.authorities, issuer.clone())?;
-        let gate = Arc::new(Gate { policy: compiled.policy, authorities });
+        let gate = Arc::new(Gate { policy: compiled.policy, authorities, verified: Verified::default() });
         let admins = Admins {
             authorities: Authorities::own_only(&parts.policy.authorities, issuer)?,
             identities: parts.admins.iter().cloned().collect(),
@@ -212,8 +215,10 @@ impl Gate {
     /// # Errors
     /// [`Code::Revoked`] or [`Code::KeyNotPinned`].
     pub fn check(&self, caller: &Caller) -> Result<(), Box<Refusal>> {
-        for certificate in &caller.chain {
-            let fingerprint = sha256(certificate);
+        // Hashing is what costs here, and the leaf's hash is known.
+        let is_any_revoked = self.policy.has_revoked_any();
+        let issuers = caller.chain.iter().skip(1).filter(|_| is_any_revoked).map(|it| sha256(it));
+        for fingerprint in std::iter::once(caller.fingerprint).chain(issuers) {
             if self.policy.has_revoked(&fingerprint) {
                 let reason = format!("the certificate (SHA-256 {}) is revoked", hex::encode(fingerprint));
                 return Err(Refusal::by_policy(Code::Revoked, reason, &caller.chain));
@@ -232,9 +237,14 @@ impl Gate {
 }
 
 impl Admission for Gate {
-    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Box<Refusal>> {
-        let caller = self.authorities.identify(chain, now)?;
+    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Arc<Caller>, Box<Refusal>> {
+        let key = Key::of(chain);
+        if let Some(caller) = self.verified.find(key, now) {
+            return Ok(caller);
+        }
+        let caller = Arc::new(self.authorities.identify(chain, now)?);
         self.check(&caller)?;
+        self.verified.keep(key, &caller, now);
         Ok(caller)
     }
 
@@ -250,10 +260,10 @@ struct Admins {
 }
 
 impl Admission for Admins {
-    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Box<Refusal>> {
+    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Arc<Caller>, Box<Refusal>> {
         let caller = self.authorities.identify(chain, now)?;
         if self.identities.contains(&*caller.identity) {
-            return Ok(caller);
+            return Ok(Arc::new(caller));
         }
         let reason = format!("{} is not among the admins", caller.identity);
         Err(Refusal::by_policy(Code::NotAdmin, reason, chain))

@@ -7,6 +7,7 @@ mod authority;
 pub mod matcher;
 mod presented;
 mod refusal;
+pub mod verified;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,7 +34,7 @@ pub trait Admission: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// What is wrong, for the log; the caller sees an alert.
-    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Caller, Box<Refusal>>;
+    fn admit(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Arc<Caller>, Box<Refusal>>;
 
     /// Names of authorities, for callers that hold several certificates.
     fn hints(&self) -> Vec<DistinguishedName>;
@@ -100,7 +100,7 @@ thread_local! {
     ///
     /// rustls hands a verifier no connection, and takes no answer from it but yes or an alert. Its work runs from
     /// start to end on one thread, so the answer is taken out right after each piece of it.
-    static DECIDED: RefCell<Option<Result<Caller, Box<Refusal>>>> = const { RefCell::new(None) };
+    static DECIDED: RefCell<Option<Result<Arc<Caller>, Box<Refusal>>>> = const { RefCell::new(None) };
 }
 
 /// What came out about the caller in a handshake that succeeded.
@@ -109,7 +109,7 @@ pub enum Peer {
     /// It showed no certificate.
     Nobody,
     /// An authority vouches for it.
-    Known(Box<Caller>),
+    Known(Arc<Caller>),
     /// What it showed is not accepted, and the port lets that be ([`ClientCertificate::Recorded`]).
     Refused(Box<Refusal>),
 }
@@ -139,7 +139,7 @@ where
     let outcome = tokio::time::timeout(limit, Box::pin(handshake::perform(config, stream, take))).await;
     match (outcome, decided) {
         // The signature over the handshake, which follows the certificate, has been checked by now.
-        (Ok(Ok(stream)), Some(Ok(caller))) => Ok((stream, Peer::Known(Box::new(caller)))),
+        (Ok(Ok(stream)), Some(Ok(caller))) => Ok((stream, Peer::Known(caller))),
         // The verifier lets the handshake go on after a refusal only where the port wants it so.
         (Ok(Ok(stream)), Some(Err(refusal))) => Ok((stream, Peer::Refused(refusal))),
         (Ok(Ok(stream)), None) if !stream.has_certificate() => Ok((stream, Peer::Nobody)),

@@ -127,6 +127,11 @@ impl Policy {
         self.revoked.contains(certificate)
     }
 
+    /// Whether any is.
+    pub fn has_revoked_any(&self) -> bool {
+        !self.revoked.is_empty()
+    }
+
     /// Whether a caller's key may stand for its identity at all. Keys that are pinned anywhere for an identity are the
     /// only ones it may use; an identity that nothing pins, or that no route names, may use any.
     pub fn allows_key(&self, caller: &Caller) -> bool {

@@ -290,7 +290,7 @@ impl Connection {
         let locked = gate.policy.locked(port).ok_or_else(|| bare(closed(port)))?;
         if let Some(caller) = &self.caller {
             match gate.admit(&caller.chain, UnixTime::now()) {
-                Ok(again) => self.caller = Some(Box::new(again)),
+                Ok(again) => self.caller = Some(again),
                 Err(refusal) if locked.enforcement == Enforcement::Audit => {
                     (self.caller, self.unverified) = (None, Some(refusal));
                 }

@@ -11,6 +11,7 @@ use crate::authorize::door::{ClientCertificate, Door, Locked};
 use crate::authorize::policy::Policy;
 use crate::authorize::{Certificate, Permit, Proof, Shown, Standing};
 use crate::generation::Generation;
+use crate::tls::Admission as _;
 use crate::worker::Worker;
 
 impl Connection {
@@ -92,17 +93,21 @@ impl Connection {
         }
         let Some(locked) = self.door(generation) else { return false };
         let Some(caller) = &self.caller else { return true };
-        if self.authorities.get() != *gate.authorities.digest() {
-            let again = gate.authorities.identify(&caller.chain, now);
-            // What it was identified by is told to the application, so it must be the same.
-            if !again.is_ok_and(|again| again.authorities == caller.authorities) {
+        if self.authorities.get() == *gate.authorities.digest() {
+            if gate.check(caller).is_err() {
                 return false;
+            }
+        } else {
+            // What it was identified by is told to the application, so it must be the same.
+            match gate.admit(&caller.chain, now) {
+                Ok(again) if again.authorities == caller.authorities => {}
+                _ => return false,
             }
             self.authorities.set(*gate.authorities.digest());
         }
         let needs_route =
             locked.client_certificate() == ClientCertificate::Demanded && !locked.looks_at_headers();
-        gate.check(caller).is_ok() && !(needs_route && self.standing(generation).is_nobodys())
+        !(needs_route && self.standing(generation).is_nobodys())
     }
 
     /// Whether something that is being answered was let in by what a configuration doesn't surely allow any more.
