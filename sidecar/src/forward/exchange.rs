@@ -153,9 +153,11 @@ async fn forward(
     *outgoing.uri_mut() = target(&permit, path.as_ref().ok(), &uri)?;
     *outgoing.headers_mut() = fields;
     if let Some(wish) = wish {
-        // What follows the head is the tunnel's.
-        let answer = websocket::ask(session, &permit, &place, &patience, wish, outgoing);
-        return Ok(match record.waiting(answer).await? {
+        // What follows the head is the tunnel's. The request is boxed, since few are of this kind and all would be as large.
+        let waiting = record.waits();
+        let answer = Box::pin(websocket::ask(session, &permit, &place, &patience, wish, outgoing)).await;
+        drop(waiting);
+        return Ok(match answer? {
             Said::Yes(head, application) => Forwarded::Tunnel(head, application, body),
             Said::No(response) => Forwarded::Answer(response),
         });
@@ -166,8 +168,10 @@ async fn forward(
         patience.watch(sent);
         *outgoing.body_mut() = body;
     }
-    let answer = upstream::send(session, &permit, &place, &patience, outgoing);
-    let mut response = record.waiting(answer).await?;
+    let waiting = record.waits();
+    let answer = upstream::send(session, &permit, &place, &patience, outgoing).await;
+    drop(waiting);
+    let mut response = answer?;
     headers::to_caller(response.headers_mut());
     Ok(Forwarded::Answer(response))
 }

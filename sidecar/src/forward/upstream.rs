@@ -14,6 +14,7 @@ mod transport;
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use http::{Request, Response};
@@ -117,13 +118,12 @@ pub(super) async fn send(
     loop {
         let may_come_back = matches!(way, Way::Many(_)) || (is_reused && is_idempotent);
         let again = (is_first && is_empty && may_come_back).then(|| repeat(&request));
-        let exchange = async {
-            match way {
-                Way::One(upstream) => http1::send(upstream, Rc::clone(place), request).await,
-                Way::Many(stream) => http2::send(stream, request).await,
-            }
+        // Pinned one by one: together in one future, the request would lie in it once more.
+        let outcome = match way {
+            Way::One(upstream) => patience.wait(pin!(http1::send(upstream, Rc::clone(place), request))).await,
+            Way::Many(stream) => patience.wait(pin!(http2::send(stream, request))).await,
         };
-        let Some(outcome) = patience.wait(exchange).await else {
+        let Some(outcome) = outcome else {
             return Err(Denial::new(Code::ApplicationTimeout, "the application did not answer in time"));
         };
         let mut failure = match outcome {
@@ -142,7 +142,7 @@ pub(super) async fn send(
         };
         is_first = false;
         is_reused = false;
-        way = connect(&session.worker, permit, place).await?;
+        way = Box::pin(connect(&session.worker, permit, place)).await?;
     }
 }
 
@@ -152,13 +152,13 @@ async fn acquire(worker: &Rc<Worker>, permit: &Permit<'_>, place: &Place) -> Res
         return Ok((way, true));
     }
     if place.key.protocol == Protocol::HTTP || place.speaks_http1_only() {
-        return Ok((connect(worker, permit, place).await?, false));
+        return Ok((Box::pin(connect(worker, permit, place)).await?, false));
     }
     // One connection carries many requests: those that come at the same time wait for it.
     let _turn = place.opening().await;
     match find(place) {
         Some(way) => Ok((way, true)),
-        None => Ok((connect(worker, permit, place).await?, false)),
+        None => Ok((Box::pin(connect(worker, permit, place)).await?, false)),
     }
 }
 
@@ -166,6 +166,7 @@ fn find(place: &Place) -> Option<Way> {
     place.stream().map(Way::Many).or_else(|| place.take().map(Way::One))
 }
 
+/// Callers box it: it is large, and mostly there is a way already.
 async fn connect(worker: &Rc<Worker>, permit: &Permit<'_>, place: &Place) -> Result<Way, Denial> {
     let (key, limits) = (&place.key, &worker.limits());
     let stream = dial(permit, key.address, limits).await?;

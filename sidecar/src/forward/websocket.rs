@@ -1,5 +1,7 @@
 //! Asks the application for a WebSocket, in the version of HTTP that it speaks, whichever the caller's is.
 
+use std::pin::pin;
+
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode};
 use postern_config::policy::Protocol;
@@ -58,7 +60,7 @@ async fn over_http1(
     };
     upgrade::name_websocket(request.headers_mut());
     let connection = upstream::dedicated(&session.worker, permit, place).await?;
-    let answer = patience.wait(http1::ask(connection, request)).await.ok_or_else(too_late)?;
+    let answer = patience.wait(pin!(http1::ask(connection, request))).await.ok_or_else(too_late)?;
     let (connection, head) = answer?;
     let framing = head.body;
     let (mut parts, ()) = head.response.into_parts();
@@ -95,7 +97,7 @@ async fn over_http2(
     *request.method_mut() = Method::CONNECT;
     request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
     let stream = upstream::stream(&session.worker, permit, place).await?;
-    let answer = patience.wait(http2::tunnel(&stream, request)).await.ok_or_else(too_late)?;
+    let answer = patience.wait(pin!(http2::tunnel(&stream, request))).await.ok_or_else(too_late)?;
     let (response, sending) = answer?;
     let (mut parts, receiving) = response.into_parts();
     headers::to_caller(&mut parts.headers);

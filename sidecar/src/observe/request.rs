@@ -92,12 +92,9 @@ impl Record {
         trace::carry_on(headers, self.trace.as_ref());
     }
 
-    /// Waits for the application: none of that time is the sidecar's own.
-    pub(crate) async fn waiting<F: Future>(&self, answer: F) -> F::Output {
-        let since = Instant::now();
-        let answer = answer.await;
-        self.waited.set(self.waited.get() + since.elapsed());
-        answer
+    /// The application is waited for, until what comes back is dropped: none of that time is the sidecar's own.
+    pub(crate) fn waits(&self) -> Waiting<'_> {
+        Waiting { record: self, since: Instant::now() }
     }
 
     /// The answer's head is ready.
@@ -210,6 +207,19 @@ impl Record {
             status: self.status.get(),
             code: self.refused_with.get(),
         }
+    }
+}
+
+/// A time in which the application is waited for.
+pub(crate) struct Waiting<'a> {
+    record: &'a Record,
+    since: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waited = &self.record.waited;
+        waited.set(waited.get() + self.since.elapsed());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -52,8 +52,11 @@ impl Patience {
     }
 
     /// `None` if it took too long.
-    pub(in crate::forward) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
-        let mut answer = pin!(answer);
+    pub(in crate::forward) async fn wait<T>(
+        &self,
+        // Pinned where it is made, since it would else lie twice in whoever waits.
+        mut answer: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         let count = || self.sent.as_ref().map_or(0, |sent| sent.get());
         let (mut before, mut alarm) = (count(), None);
         poll_fn(|context| {
@@ -149,6 +152,8 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use http::HeaderValue;
     use tokio::time::sleep;
 
@@ -187,10 +192,10 @@ mod tests {
                 sent: None,
                 timers: Rc::clone(&timers),
             };
-            assert_eq!(patience(other).wait(sleep(Duration::from_millis(5))).await, Some(()));
+            assert_eq!(patience(other).wait(pin!(sleep(Duration::from_millis(5)))).await, Some(()));
             assert_eq!(timers.0.borrow().len(), 1, "it is kept");
             let begun = Instant::now();
-            assert_eq!(patience(limit).wait(std::future::pending::<()>()).await, None);
+            assert_eq!(patience(limit).wait(pin!(std::future::pending::<()>())).await, None);
             let waited = begun.elapsed();
             assert!(waited >= Duration::from_millis(limit), "{limit}: {waited:?}");
         }
@@ -211,7 +216,7 @@ mod tests {
                 sent.set(sent.get() + 1);
             }
         };
-        assert_eq!(patience.wait(moving).await, Some(()));
-        assert_eq!(patience.wait(std::future::pending::<()>()).await, None);
+        assert_eq!(patience.wait(pin!(moving)).await, Some(()));
+        assert_eq!(patience.wait(pin!(std::future::pending::<()>())).await, None);
     }
 }

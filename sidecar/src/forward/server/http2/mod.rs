@@ -56,7 +56,7 @@ where
                 while let Poll::Ready(accepted) = engine.poll(&mut context) {
                     // A connection that breaks is the caller's affair; what was refused has been logged.
                     let Some((request, reply)) = accepted else { return Poll::Ready(()) };
-                    requests.push(request::serve(Rc::clone(&session), request, reply));
+                    requests.push(Box::pin(request::serve(Rc::clone(&session), request, reply)));
                     to_requests.ring();
                 }
             }
