@@ -31,10 +31,17 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// [`Code::InvalidFraming`] for a WebSocket request that is none.
 pub(super) fn wish<B>(request: &Request<B>) -> Result<Option<Wish>, Denial> {
     let refused = |what: &'static str| Err(Denial::new(Code::UpgradeRefused, what));
+    let invalid = |what: &'static str| Err(Denial::new(Code::InvalidFraming, what));
     let headers = request.headers();
     if *request.method() == Method::CONNECT {
         return match request.extensions().get::<Protocol>() {
-            Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => Ok(Some(Wish::Connect)),
+            Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => {
+                if has_body(headers) {
+                    invalid(NO_BODY)
+                } else {
+                    Ok(Some(Wish::Connect))
+                }
+            }
             Some(_) => refused("the request asks for a protocol other than WebSocket"),
             None => Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel")),
         };
@@ -53,17 +60,21 @@ pub(super) fn wish<B>(request: &Request<B>) -> Result<Option<Wish>, Denial> {
     if !protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
         return refused("the request asks for a protocol other than WebSocket");
     }
-    let invalid = |what: &'static str| Err(Denial::new(Code::InvalidFraming, what));
     if *request.method() != Method::GET {
         return invalid("a WebSocket is asked for by GET");
     }
-    // Its bytes would be taken for the tunnel's by one reader and for the request's by another.
-    if headers.contains_key(TRANSFER_ENCODING)
-        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
-    {
-        return invalid("a request for a WebSocket has no body");
+    if has_body(headers) {
+        return invalid(NO_BODY);
     }
     Ok(Some(Wish::Upgrade))
+}
+
+const NO_BODY: &str = "a request for a WebSocket has no body";
+
+/// Whether bytes are announced that would be taken for the tunnel's by one reader and for the request's by another.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
 }
 
 /// Whether `Connection` names `upgrade`.
@@ -231,6 +242,9 @@ mod tests {
             request.extensions_mut().insert(Protocol::from_static(protocol));
             assert_eq!(wish(&request).map_err(|denial| denial.code), expected, "{protocol}");
         }
+        let mut long = request("CONNECT", &[("content-length", "3")]);
+        long.extensions_mut().insert(Protocol::from_static("websocket"));
+        assert_eq!(wish(&long).map_err(|denial| denial.code), Err(Code::InvalidFraming));
     }
 
     #[test]

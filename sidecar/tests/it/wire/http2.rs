@@ -1,7 +1,10 @@
 //! HTTP/2 by its frames: requests that are malformed, or too large.
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+
 use super::{house, open, post};
-use crate::support::h2::{DATA, END_HEADERS, END_STREAM, GET, HEADERS, fields, get_with};
+use crate::support::h2::{DATA, END_HEADERS, END_STREAM, GET, HEADERS, RST_STREAM, fields, get_with};
 use crate::support::prelude::*;
 use crate::support::process::peak_kib;
 
@@ -129,6 +132,46 @@ async fn a_body_is_as_long_as_it_says() {
     caller.send(HEADERS, END_HEADERS, 1, &post(&[("content-length", "3"), ("content-length", "3")])).await;
     caller.send(DATA, END_STREAM, 1, b"abc").await;
     assert!(!matches!(caller.outcome(1).await, Ok(body) if body == "ok"));
+}
+
+/// However the caller names its reason.
+#[tokio::test]
+async fn a_body_that_is_given_up_is_not_taken_for_a_whole_one() {
+    for reason in [0, 8] {
+        let house = house().await;
+        let mut caller = open(&house).await;
+        caller.send(HEADERS, END_HEADERS, 1, &post(&[])).await;
+        caller.send(DATA, 0, 1, b"half").await;
+        eventually("half has come", async || house.application.got().concat().contains("half")).await;
+        caller.send(RST_STREAM, 0, 1, &[0, 0, 0, reason]).await;
+        caller.request(3, &get_with(&[])).await;
+        assert_eq!(caller.outcome(3).await, Ok("ok".to_owned()));
+        let got = house.application.got();
+        assert!(got.len() > 1, "{reason}: the connection is not used again: {got:?}");
+        assert!(!got.iter().any(|got| got.ends_with("0\r\n\r\n")), "{reason}: {got:?}");
+    }
+}
+
+/// RFC 9110 section 6.6.1.
+#[tokio::test]
+async fn an_answer_without_a_date_gets_one() {
+    const DATED: &[u8] =
+        b"HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: 2\r\n\r\nok";
+    let undated = house().await;
+    let dated = House::recording(Recorder::answering(DATED).await).await;
+    for (house, expected) in [(undated, None), (dated, Some("Sun, 06 Nov 1994 08:49:37 GMT"))] {
+        let mut sender = house.http2(&house.pki.gateway()).open_http2().await;
+        let response = sender.send_request(get2("/p")).await.unwrap();
+        let dates: Vec<_> = response.headers().get_all("date").iter().collect();
+        assert_eq!(dates.len(), 1, "{dates:?}");
+        match expected {
+            Some(expected) => assert_eq!(dates[0], expected),
+            None => {
+                let told = DateTimeParser::new().parse_timestamp(dates[0].as_bytes()).unwrap();
+                assert!(told.duration_until(Timestamp::now()).unsigned_abs() < LIMIT, "{dates:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

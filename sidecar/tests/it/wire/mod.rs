@@ -11,7 +11,7 @@
 //! | the name in the handshake decides nothing | `the_name_in_the_handshake_opens_nothing_and_closes_nothing` | `the_name_in_the_handshake_opens_nothing_and_closes_nothing` |
 //! | lengths and codings that contradict each other; folding, a space before a colon, NUL, bare CR and LF; two hosts | `every_refused_head_has_its_answer_its_line_and_its_count_and_ends_the_connection` | `malformed_requests_reset_their_stream_and_are_told_of`, `a_body_is_as_long_as_it_says` |
 //! | bodies are decoded and framed anew, extensions dropped | `what_is_proper_reaches_the_application_in_one_form` | |
-//! | a body or a trailer that breaks its framing | `a_body_that_breaks_its_framing_is_refused_and_ends_the_connection` | `a_body_is_as_long_as_it_says`, `trailers_over_http2_carry_no_more` |
+//! | a body or a trailer that breaks its framing | `a_body_that_breaks_its_framing_is_refused_and_ends_the_connection` | `a_body_is_as_long_as_it_says`, `a_body_that_is_given_up_is_not_taken_for_a_whole_one`, `trailers_over_http2_carry_no_more` |
 //! | answers are framed anew, and none is another's | `answers_are_framed_anew`, `what_an_application_sends_too_much_reaches_nobody`, `an_answer_to_head_has_no_body` | |
 //! | a tunnel is a WebSocket's, after the application's 101 | `only_a_websocket_is_asked_for`, `a_refused_websocket_opens_no_tunnel` | `a_tunnel_is_not_given` |
 //! | nothing is continued before a permit | `nothing_is_continued_before_a_permit` | |

@@ -70,3 +70,54 @@ impl Wake for Button {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_task_is_woken_once_and_only_while_it_is_not_at_work() {
+        let task = Arc::new(Task::default());
+        let (woken, waker) = (|| task.0.load(SeqCst), Waker::from(Arc::clone(&task)));
+        let mut bell = Bell::default();
+        bell.attend(&waker);
+        assert!(bell.take() && !bell.take(), "it rings at first, and once");
+        bell.ring();
+        assert_eq!(woken(), 0, "at work");
+        assert!(bell.take());
+        bell.leave();
+        assert_eq!(woken(), 0, "nothing is left to do");
+        bell.ring();
+        bell.ring();
+        assert_eq!(woken(), 1);
+        bell.attend(&waker);
+        assert!(bell.take());
+        bell.ring();
+        bell.leave();
+        assert_eq!(woken(), 2, "what rang after the last look brings the task back");
+    }
+
+    #[test]
+    fn a_bell_moves_to_another_task() {
+        let (old, new) = (Arc::new(Task::default()), Arc::new(Task::default()));
+        let mut bell = Bell::default();
+        bell.attend(&Waker::from(Arc::clone(&old)));
+        assert!(bell.take());
+        bell.attend(&Waker::from(Arc::clone(&new)));
+        assert!(bell.take(), "all who wait must learn of the new task");
+        bell.leave();
+        bell.ring();
+        assert_eq!((old.0.load(SeqCst), new.0.load(SeqCst)), (0, 1));
+    }
+}

@@ -128,3 +128,88 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         Pin::new(&mut inner.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    /// A stream that holds so much until it is read.
+    fn stream(holds: usize) -> (Gathered<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(holds);
+        (Gathered::new(near), far)
+    }
+
+    fn write(gathered: &Gathered<DuplexStream>, bytes: &[u8]) -> Poll<usize> {
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut gathered.clone()).poll_write(&mut context, bytes).map(Result::unwrap)
+    }
+
+    fn send(gathered: &Gathered<DuplexStream>) -> Poll<()> {
+        gathered.poll_send(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
+    }
+
+    fn came(far: &mut DuplexStream) -> Vec<u8> {
+        let mut chunk = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut chunk);
+        let _ = Pin::new(far).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
+        buffer.filled().to_vec()
+    }
+
+    #[test]
+    fn nothing_goes_before_the_turn_ends_and_nothing_stays_after_it() {
+        let (mut gathered, mut far) = stream(100);
+        let slices = [io::IoSlice::new(b"bc"), io::IoSlice::new(b""), io::IoSlice::new(b"def")];
+        let mut context = Context::from_waker(Waker::noop());
+        for turn in 0..2 {
+            assert_eq!(write(&gathered, b"a"), Poll::Ready(1));
+            let written = Pin::new(&mut gathered).poll_write_vectored(&mut context, &slices);
+            assert!(matches!(written, Poll::Ready(Ok(5))), "{turn}: {written:?}");
+            assert!(matches!(Pin::new(&mut gathered).poll_flush(&mut context), Poll::Ready(Ok(()))));
+            assert_eq!(came(&mut far), b"", "{turn}");
+            assert_eq!(send(&gathered), Poll::Ready(()));
+            assert_eq!(came(&mut far), b"abcdef", "{turn}");
+            assert_eq!(gathered.0.borrow().written.capacity(), 0, "{turn}");
+        }
+    }
+
+    #[test]
+    fn what_the_stream_does_not_take_goes_later() {
+        let (gathered, mut far) = stream(4);
+        assert_eq!(write(&gathered, b"0123456"), Poll::Ready(7));
+        assert_eq!(send(&gathered), Poll::Pending);
+        assert_eq!(write(&gathered, b"789"), Poll::Ready(3));
+        let mut all = came(&mut far);
+        assert_eq!(send(&gathered), Poll::Pending);
+        all.extend(came(&mut far));
+        assert_eq!(send(&gathered), Poll::Ready(()));
+        all.extend(came(&mut far));
+        assert_eq!(all, b"0123456789");
+    }
+
+    #[test]
+    fn what_nobody_takes_is_not_collected() {
+        let (gathered, mut far) = stream(4);
+        assert_eq!(write(&gathered, &vec![0; MOST]), Poll::Ready(MOST));
+        assert_eq!(write(&gathered, b"x"), Poll::Pending);
+        while send(&gathered).is_pending() {
+            assert_eq!(came(&mut far).len(), 4);
+        }
+        assert_eq!(write(&gathered, b"x"), Poll::Ready(1));
+    }
+
+    #[tokio::test]
+    async fn the_rest_goes_before_the_end() {
+        let (gathered, mut far) = stream(4);
+        assert_eq!(write(&gathered, b"0123456789"), Poll::Ready(10));
+        let mut ending = gathered.clone();
+        let end = std::future::poll_fn(|context| Pin::new(&mut ending).poll_shutdown(context));
+        let mut all = String::new();
+        let (ended, read) = tokio::join!(end, far.read_to_string(&mut all));
+        assert!(ended.is_ok() && read.is_ok());
+        assert_eq!(all, "0123456789");
+    }
+}
