@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::headers;
-use super::server::http2;
+use super::server::{Broken, Faults, Http1Body, http2};
 use super::tunnel::Tunnel;
 use super::upstream::{BodyError, Received};
 use crate::connection::Connection;
@@ -21,15 +21,27 @@ use crate::signal::Order;
 
 /// What a caller sends after a request's head.
 pub(super) enum CallerBody {
-    Hyper(Incoming),
+    Empty,
+    Http1(Http1Body),
     Http2(http2::body::Body),
+}
+
+impl CallerBody {
+    /// Tells what is found wrong with it.
+    pub(super) fn faults(&self) -> Option<Faults> {
+        match self {
+            Self::Http1(body) => Some(body.faults()),
+            // Of HTTP/2 the engine tells.
+            Self::Empty | Self::Http2(_) => None,
+        }
+    }
 }
 
 /// Why a caller's body broke off. The source tells an HTTP/2 application with which code to reset the stream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallerError {
     #[error(transparent)]
-    Hyper(hyper::Error),
+    Http1(Broken),
     #[error("the caller's stream broke off ({0})")]
     Http2(#[source] h2::Error),
 }
@@ -43,21 +55,24 @@ impl Body for CallerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CallerError>>> {
         match &mut *self {
-            Self::Hyper(body) => Pin::new(body).poll_frame(context).map_err(CallerError::Hyper),
+            Self::Empty => Poll::Ready(None),
+            Self::Http1(body) => body.poll_frame(context).map_err(CallerError::Http1),
             Self::Http2(body) => body.poll_frame(context).map_err(CallerError::Http2),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Hyper(body) => body.is_end_stream(),
+            Self::Empty => true,
+            Self::Http1(body) => body.size_hint().exact() == Some(0),
             Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Hyper(body) => body.size_hint(),
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }
     }

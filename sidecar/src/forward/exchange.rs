@@ -19,7 +19,6 @@ use super::tunnel::{Stream, Tunnel};
 use super::upgrade::{self, Wish};
 use super::upstream::{self, Patience, Received};
 use super::websocket::{self, Said};
-use super::wire::Turns;
 use crate::authorize::door::Door;
 use crate::authorize::path::Path;
 use crate::authorize::{self, Ask, Code, Denial, Permit, Proof, authorize};
@@ -39,7 +38,6 @@ pub(super) struct Session {
     pub(super) whose: Rc<str>,
     /// Where connections for the last permit's holder lie: mostly for the next one's too.
     pub(super) place: RefCell<Option<Rc<Place>>>,
-    pub(super) turns: Rc<Turns>,
     /// What the connection becomes after the answer that is being written.
     pub(super) tunnel: Cell<Option<Tunnel>>,
 }
@@ -51,52 +49,72 @@ enum Forwarded {
     Tunnel(Response<()>, Box<dyn Stream>, CallerBody),
 }
 
-/// Answers one request.
-pub(super) async fn answer(session: Rc<Session>, mut request: Request<CallerBody>) -> Response<Answer> {
-    let mut in_flight = InFlight::start(&session.connection);
-    let turn = session.turns.begin();
-    let wanted = Wanted::by(&request);
-    if let Some(refused) = turn.refused() {
-        refused.describe(&mut request);
-    }
-    let request_id = headers::request_id(request.headers());
-    let record = Record::start(&session.worker, &session.connection, &request, &request_id);
-    in_flight.observe(&record);
+/// A request while it is answered.
+struct Turn {
+    in_flight: InFlight,
+    wanted: Wanted,
+    request_id: HeaderValue,
+    record: Rc<Record>,
+}
 
-    let outcome = match turn.refused() {
-        Some(refused) => Err(refused.denial),
-        None => forward(&session, request, &request_id, &record).await,
-    };
+impl Turn {
+    fn begin<B>(session: &Session, request: &Request<B>) -> Self {
+        let mut in_flight = InFlight::start(&session.connection);
+        let request_id = headers::request_id(request.headers());
+        let record = Record::start(&session.worker, &session.connection, request, &request_id);
+        in_flight.observe(&record);
+        Self { in_flight, wanted: Wanted::by(request), request_id, record }
+    }
+
+    fn refuse(self, session: &Session, denial: &Denial) -> Response<Answer> {
+        self.record.refused(denial);
+        session.finish_after(denial.code);
+        let response = problem::response(denial, &self.request_id, self.wanted);
+        self.record.answered(response.status().as_u16());
+        response.map(|document| Answer::problem(document, self.in_flight))
+    }
+
+    fn end(self, session: &Session, answer: Forwarded) -> Response<Answer> {
+        let Self { in_flight, record, .. } = self;
+        let response = match answer {
+            Forwarded::Answer(response) => response.map(|body| Answer::application(body, in_flight)),
+            Forwarded::Tunnel(head, application, caller) => {
+                let tunnel = Tunnel::new(&session.worker, application, in_flight);
+                let body = if let CallerBody::Http2(caller) = caller {
+                    Answer::stream(tunnel, caller.into_stream())
+                } else {
+                    session.tunnel.set(Some(tunnel));
+                    Answer::tunnel()
+                };
+                head.map(|()| body)
+            }
+        };
+        record.answered(response.status().as_u16());
+        response
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(session: Rc<Session>, request: Request<CallerBody>) -> Response<Answer> {
+    let turn = Turn::begin(&session, &request);
+    let faults = request.body().faults();
+    let outcome = forward(&session, request, &turn.request_id, &turn.record).await;
     // What was found wrong with the body since is what broke the rest.
-    let outcome = turn.refused().map_or(outcome, |refused| Err(refused.denial));
-    let response = match outcome {
-        Ok(answer) => {
-            let mut response = match answer {
-                Forwarded::Answer(response) => response.map(|body| Answer::application(body, in_flight)),
-                Forwarded::Tunnel(head, application, caller) => {
-                    let tunnel = Tunnel::new(&session.worker, application, in_flight);
-                    let body = if let CallerBody::Http2(caller) = caller {
-                        Answer::stream(tunnel, caller.into_stream())
-                    } else {
-                        turn.tunnel();
-                        session.tunnel.set(Some(tunnel));
-                        Answer::tunnel()
-                    };
-                    head.map(|()| body)
-                }
-            };
-            *response.version_mut() = Version::HTTP_11;
-            response
-        }
-        Err(denial) => {
-            record.refused(&denial);
-            session.finish_after(denial.code);
-            problem::response(&denial, &request_id, wanted)
-                .map(|document| Answer::problem(document, in_flight))
-        }
+    let outcome = match faults.and_then(|faults| faults.take()) {
+        Some(denial) => Err(denial),
+        None => outcome,
     };
-    record.answered(response.status().as_u16());
+    let mut response = match outcome {
+        Ok(answer) => turn.end(&session, answer),
+        Err(denial) => turn.refuse(&session, &denial),
+    };
+    *response.version_mut() = Version::HTTP_11;
     response
+}
+
+/// Answers a request that was refused before it could be read; `request` stands for it.
+pub(super) fn refuse(session: &Session, request: &Request<()>, denial: &Denial) -> Response<Answer> {
+    Turn::begin(session, request).refuse(session, denial)
 }
 
 /// Judges and sends. What is matched (host, path) is what is forwarded: both come out of the permit.

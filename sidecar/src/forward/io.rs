@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::wire::{Frames, Intake, Refusal};
+use super::wire::{Frames, Refusal};
 use crate::authorize::Denial;
 use crate::connection::Connection;
 use crate::log::Asked;
@@ -20,8 +20,6 @@ pub(super) struct Watched<S> {
     stream: S,
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    /// Judges HTTP/1.1 before the engine reads it.
-    intake: Option<Intake>,
     /// Follows HTTP/2 as the engine writes it.
     frames: Option<Frames>,
     /// Whether the log has been told that the engine reset a stream: once per connection is enough.
@@ -38,26 +36,31 @@ enum End {
     Lingering { since_shutdown: Option<Pin<Box<Sleep>>>, discarded: usize },
 }
 
+impl End {
+    const LINGERING: Self = Self::Lingering { since_shutdown: None, discarded: 0 };
+}
+
 /// How long, and for how many bytes, a caller is listened to that has had its last answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 8 << 20;
 
 impl<S> Watched<S> {
-    /// For HTTP; with an `intake` HTTP/1.1, without HTTP/2.
-    pub(super) fn http(
-        stream: S,
-        worker: &Rc<Worker>,
-        connection: &Rc<Connection>,
-        intake: Option<Intake>,
-    ) -> Self {
-        let end = End::Lingering { since_shutdown: None, discarded: 0 };
-        let frames = intake.is_none().then(Frames::default);
-        let (worker, connection) = (Rc::clone(worker), Rc::clone(connection));
-        Self { stream, worker, connection, intake, frames, has_told: false, end }
+    /// For HTTP/1.1.
+    pub(super) fn http1(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
+        Self::new(stream, worker, connection, None)
     }
 
-    /// For what a connection has become after its last request. The intake stays: it may hold the first bytes, and
-    /// looks at none any more.
+    /// For HTTP/2.
+    pub(super) fn http2(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>) -> Self {
+        Self::new(stream, worker, connection, Some(Frames::default()))
+    }
+
+    fn new(stream: S, worker: &Rc<Worker>, connection: &Rc<Connection>, frames: Option<Frames>) -> Self {
+        let (worker, connection) = (Rc::clone(worker), Rc::clone(connection));
+        Self { stream, worker, connection, frames, has_told: false, end: End::LINGERING }
+    }
+
+    /// For what a connection has become after its last request.
     pub(super) fn into_bytes(mut self) -> Self {
         self.end = End::Plain;
         self
@@ -68,18 +71,6 @@ impl<S> Watched<S> {
         connection.last_byte.set(self.worker.now());
         connection.received.set(connection.received.get() + count as u64);
         self.worker.metrics.bytes(connection.kind, count as u64, 0);
-    }
-
-    /// Keeps the time since which a head has been coming, and tells what nobody else will.
-    fn taken(&self, is_within_head: bool, denial: Option<&Denial>) {
-        let connection = &self.connection;
-        connection.within_head.set(is_within_head);
-        if is_within_head && connection.in_flight.get() == 0 && connection.head_since.get().is_none() {
-            connection.head_since.set(Some(self.worker.now()));
-        }
-        if let Some(denial) = denial {
-            self.refuse(denial);
-        }
     }
 
     fn refuse(&self, denial: &Denial) {
@@ -113,41 +104,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            if let Some(intake) = &mut self.intake {
-                let denial = intake.decide()?;
-                if denial.is_some() {
-                    self.taken(false, denial.as_ref());
-                }
-            }
-            if let Some(intake) = &mut self.intake {
-                if intake.give(buffer)? {
-                    return Poll::Ready(Ok(()));
-                }
-                if intake.is_over() {
-                    // The end of what is refused must not be taken for the caller's, who waits for the answer.
-                    return Poll::Pending;
-                }
-            }
-            let before = buffer.filled().len();
-            let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-            if let (Poll::Pending, Some(intake)) = (&read, &self.intake) {
-                intake.sleep(context.waker());
-            }
-            ready!(read)?;
-            let count = buffer.filled().len() - before;
-            if count == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            self.received(count);
-            let Some(intake) = &mut self.intake else { return Poll::Ready(Ok(())) };
-            let denial = intake.take(buffer, before)?;
-            let is_within_head = intake.is_within_head();
-            self.taken(is_within_head, denial.as_ref());
-            if buffer.filled().len() > before {
-                return Poll::Ready(Ok(()));
-            }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        match buffer.filled().len() - before {
+            0 => {}
+            count => self.received(count),
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -192,15 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, end, intake, .. } = &mut *self;
-        // What comes through a tunnel has a reader of its own.
-        let is_tunnel = intake.as_ref().is_some_and(Intake::is_tunnel);
+        let Self { stream, end, .. } = &mut *self;
         let End::Lingering { since_shutdown, discarded } = end else {
             return Pin::new(stream).poll_shutdown(context);
         };
-        if is_tunnel {
-            return Pin::new(stream).poll_shutdown(context);
-        }
         let deadline = if let Some(deadline) = since_shutdown {
             deadline
         } else {

@@ -13,6 +13,7 @@ pub mod host;
 pub mod htpasswd;
 pub mod names;
 pub mod path;
+pub mod reply;
 pub mod request;
 pub mod wire;
 
@@ -32,4 +33,5 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("wire", wire::check),
     ("answer", answer::check),
     ("request", request::check),
+    ("reply", reply::check),
 ];

@@ -16,10 +16,16 @@ use tokio::io::AsyncReadExt as _;
 
 /// A body in parts of three bytes, of a length that is told or not, with trailers in the latter case.
 #[derive(Clone, Debug)]
-struct Parts {
+pub(crate) struct Parts {
     left: Bytes,
     is_told: bool,
     trailers: Option<HeaderMap>,
+}
+
+impl Parts {
+    pub(crate) const fn new(left: Bytes, is_told: bool, trailers: Option<HeaderMap>) -> Self {
+        Self { left, is_told, trailers }
+    }
 }
 
 impl Body for Parts {

@@ -35,7 +35,7 @@ macro_rules! targets {
     };
 }
 
-targets! { path host headers configuration htpasswd certificates names basic wire answer request }
+targets! { path host headers configuration htpasswd certificates names basic wire answer request reply }
 
 /// Seeds that are meant to be accepted are, so that the rules behind are reached.
 #[test]

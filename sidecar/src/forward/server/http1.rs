@@ -1,56 +1,127 @@
-//! HTTP/1.1 from callers: hyper reads the requests and writes the answers.
+//! HTTP/1.1 from callers: one request after the other is read, answered and written.
 
-use std::convert::Infallible;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::drive;
-use crate::forward::body::CallerBody;
+use super::inlet::{Inlet, Next};
+use crate::forward::body::Answer;
 use crate::forward::exchange::{self, Session};
 use crate::forward::io::Watched;
-use crate::limits::Limits;
+use crate::forward::tunnel::Tunnel;
+use crate::forward::wire::{Asked, Sending};
+use crate::log;
 use crate::rewound::Rewound;
+use crate::signal::Order;
+
+/// How a connection's requests end.
+enum End {
+    /// With an answer, or before a request.
+    Close,
+    /// In the middle of something, which must not look whole.
+    Break,
+    /// In another protocol.
+    Tunnel(Tunnel),
+}
 
 /// Serves requests until the caller or the sidecar ends the connection.
 pub(super) async fn serve<S>(session: Rc<Session>, stream: Watched<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let shared = Rc::clone(&session);
-    let service = service_fn(move |request: hyper::Request<_>| {
-        let session = Rc::clone(&shared);
-        async move { Ok::<_, Infallible>(exchange::answer(session, request.map(CallerBody::Hyper)).await) }
-    });
-    let mut serving = builder(&session.worker.limits()).serve_connection(TokioIo::new(stream), service);
-    let finish = http1::Connection::graceful_shutdown;
-    let outcome = drive(Pin::new(&mut serving), &session.connection.signal, finish).await;
-    if let (Some(Ok(())), Some(tunnel)) = (outcome, session.tunnel.take()) {
-        // The engine has written the answer and leaves the rest to us.
-        let parts = serving.into_parts();
-        let caller = Rewound::new(parts.read_buf, parts.io.into_inner().into_bytes());
-        tunnel.serve(caller).await;
+    let connection = &session.connection;
+    let inlet = Inlet::new(stream, connection, &session.worker.limits());
+    let end = unless_stopped(&session, requests(&session, &inlet)).await;
+    if let Some(fault) = inlet.take_fault() {
+        // No answer has told of it.
+        let (peer, port, asked) = (connection.peer, connection.target.port, log::Asked::default());
+        session.worker.refuse(&fault, peer, port, connection.party(), asked);
+    }
+    match end {
+        Some(End::Close) => {
+            unless_stopped(&session, inlet.shut_down()).await;
+        }
+        Some(End::Tunnel(tunnel)) => {
+            if let Some((before, stream)) = inlet.into_parts() {
+                tunnel.serve(Rewound::new(before, stream.into_bytes())).await;
+            }
+        }
+        Some(End::Break) | None => {}
     }
 }
 
-/// Headers for which the engine has room without asking for memory; a lower limit is checked by
-/// [`super::wire`].
-const HEADERS_ON_STACK: usize = 100;
-/// Beyond the largest head that the engine gets to see, so that it never is the one to refuse it.
-const SLACK: usize = 16 << 10;
+async fn unless_stopped<T>(session: &Session, doing: impl Future<Output = T>) -> Option<T> {
+    let mut doing = pin!(doing);
+    poll_fn(|context| match session.connection.signal.watch(context) {
+        Order::Stop => Poll::Ready(None),
+        Order::Run | Order::Finish => doing.as_mut().poll(context).map(Some),
+    })
+    .await
+}
 
-fn builder(limits: &Limits) -> http1::Builder {
-    let size = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
-    let mut builder = http1::Builder::new();
-    // The worker's ticks bound the time for a head: the engine's own time-out would also close connections
-    // that a gateway keeps for its next request.
-    builder.header_read_timeout(None).max_buf_size(size.saturating_add(SLACK));
-    if limits.header_count > HEADERS_ON_STACK {
-        builder.max_headers(limits.header_count);
+async fn requests<S>(session: &Rc<Session>, inlet: &Rc<Inlet<S>>) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    loop {
+        let (answer, asked) = match poll_fn(|context| inlet.poll_next(context)).await {
+            Next::Request(request, asked) => {
+                // Boxed, so that an idle connection holds no room for it.
+                let answering = Box::pin(exchange::answer(Rc::clone(session), request));
+                match unless_gone(inlet, answering).await {
+                    Some(answer) => (answer, asked),
+                    None => return End::Break,
+                }
+            }
+            Next::Refused(request, denial) => {
+                let asked = Asked::of_refused(request.method());
+                (exchange::refuse(session, &request, &denial), asked)
+            }
+            Next::End => return End::Close,
+            Next::Broken => return End::Break,
+        };
+        match Box::pin(write(session, inlet, answer, asked)).await {
+            Some(true) => {}
+            Some(false) => return session.tunnel.take().map_or(End::Close, End::Tunnel),
+            None => return End::Break,
+        }
     }
-    builder
+}
+
+/// Writes an answer; whether another request may follow, or `None` if the answer could not be written to its end.
+async fn write<S>(
+    session: &Session,
+    inlet: &Inlet<S>,
+    answer: Response<Answer>,
+    mut asked: Asked,
+) -> Option<bool>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let is_last = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let can_go_on = poll_fn(|context| Poll::Ready(inlet.answers(context))).await;
+    asked.keeps &= can_go_on && session.connection.signal.order() == Order::Run;
+    let (mut sending, keeps) = Sending::answer(answer, asked, session.worker.wall());
+    let sent = poll_fn(|context| sending.poll(&mut *inlet.stream().borrow_mut(), context));
+    let is_sent = unless_gone(inlet, pin!(sent)).await.is_some_and(|sent| sent.is_ok());
+    is_sent.then_some(keeps && !is_last)
+}
+
+/// `None` if the caller goes away before.
+async fn unless_gone<S, F>(inlet: &Inlet<S>, mut doing: F) -> Option<F::Output>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Future + Unpin,
+{
+    poll_fn(|context| {
+        if let Poll::Ready(done) = std::pin::Pin::new(&mut doing).poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        inlet.poll_gone(context).map(|()| None)
+    })
+    .await
 }

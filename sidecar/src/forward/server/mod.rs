@@ -3,25 +3,24 @@
 
 mod http1;
 pub(super) mod http2;
+mod inlet;
+mod request_body;
+
+pub(super) use self::request_body::{Broken, Faults, Http1Body};
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::Session;
 use super::headers::Identity;
 use super::io::Watched;
-use super::wire::{Intake, Turns};
 use crate::authorize::{Code, Denial};
 use crate::connection::{Connection, Entry};
 use crate::generation::Generation;
 use crate::log::Asked;
-use crate::signal::{Order, Signal};
 use crate::worker::Worker;
 
 /// Serves requests until the caller or the sidecar ends the connection.
@@ -39,13 +38,12 @@ pub(crate) async fn serve<S>(
         let (peer, port) = (connection.peer, connection.target.port);
         return worker.refuse(&denial, peer, port, connection.party(), Asked::default());
     };
+    let session = Rc::new(session);
+    // Boxed, so that each takes no more room than it needs.
     if is_http2 {
-        let stream = Watched::http(stream, worker, connection, None);
-        Box::pin(http2::serve(Rc::new(session), stream)).await;
+        Box::pin(http2::serve(session, Watched::http2(stream, worker, connection))).await;
     } else {
-        let intake = Intake::new(&worker.limits(), Rc::clone(&session.turns));
-        let stream = Watched::http(stream, worker, connection, Some(intake));
-        Box::pin(http1::serve(Rc::new(session), stream)).await;
+        Box::pin(http1::serve(session, Watched::http1(stream, worker, connection))).await;
     }
 }
 
@@ -65,28 +63,6 @@ fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Genera
         identity,
         whose: whose.into(),
         place: RefCell::default(),
-        turns: Rc::new(Turns::default()),
         tunnel: Cell::default(),
     })
-}
-
-/// What came of it; `None` if it was stopped.
-async fn drive<C: Future>(
-    mut serving: Pin<&mut C>,
-    signal: &Signal,
-    finish: fn(Pin<&mut C>),
-) -> Option<C::Output> {
-    let mut is_finishing = false;
-    poll_fn(|context| {
-        match signal.watch(context) {
-            Order::Stop => return Poll::Ready(None),
-            Order::Finish if !is_finishing => {
-                is_finishing = true;
-                finish(serving.as_mut());
-            }
-            Order::Finish | Order::Run => {}
-        }
-        serving.as_mut().poll(context).map(Some)
-    })
-    .await
 }

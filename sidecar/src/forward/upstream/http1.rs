@@ -121,7 +121,7 @@ async fn exchange(
     request: Request<Outbound>,
 ) -> Result<(Upstream, Head, Option<Pump>), Failure> {
     let method = request.method().clone();
-    let mut sending = Sending::new(request);
+    let mut sending = Sending::request(request);
     let (mut reading, mut is_sent) = (Reading::new(method), false);
     let outcome = poll_fn(|context| {
         if !is_sent {
@@ -129,11 +129,11 @@ async fn exchange(
             match sending.poll(&mut *transport, context) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => is_sent = true,
-                Poll::Ready(Err(Fault::Caller(error))) => {
+                Poll::Ready(Err(Fault::Body(error))) => {
                     return Poll::Ready(Err(reading.broken_off(&error, Repeatable::Never)));
                 }
                 // It may have answered before it closed.
-                Poll::Ready(Err(Fault::Application(error))) => {
+                Poll::Ready(Err(Fault::Connection(error))) => {
                     is_sent = true;
                     reading.failed = Some(error);
                 }

@@ -2,12 +2,11 @@
 //! it alike.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use memchr::memchr;
 
-use super::head::{self, Framing, Lines, field_line, is_value};
+use super::head::{self, Framing, Lines, Persistence, field_line, is_value};
 use crate::authorize::{Code, Denial};
 
 /// Room for an answer's head.
@@ -127,7 +126,7 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
     if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
         response.extensions_mut().insert(reason);
     }
-    let (mut framing, mut closes, mut keeps) = (Framing::default(), false, false);
+    let (mut framing, mut persistence) = (Framing::default(), Persistence::default());
     let headers = response.headers_mut();
     for (count, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
         if count == HEADERS {
@@ -135,12 +134,7 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
         }
         let (name, value) = field_line(line).map_err(|denial| of_answer(&denial))?;
         match name.len() {
-            10 if name.eq_ignore_ascii_case(CONNECTION.as_str().as_bytes()) => {
-                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                    closes |= option.eq_ignore_ascii_case(b"close");
-                    keeps |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
+            10 => persistence.note(name, value),
             _ => framing.note(name, value).map_err(|denial| of_answer(&denial))?,
         }
         let name = HeaderName::from_bytes(name).map_err(|_| malformed("a header's name is no token"))?;
@@ -159,7 +153,7 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
         Some(head::Body::Length(length)) => Body::Length(length),
         Some(head::Body::Chunked) => Body::Chunked,
     };
-    let keeps = !closes && (is_http11 || keeps) && body != Body::UntilClose;
+    let keeps = persistence.lasts(is_http11) && body != Body::UntilClose;
     Ok(Head { response, body, keeps })
 }
 

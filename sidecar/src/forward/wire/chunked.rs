@@ -1,4 +1,4 @@
-//! The framing of a chunked body (RFC 9112 section 7.1), followed byte by byte, or taken off.
+//! The framing of a chunked body (RFC 9112 section 7.1), taken off byte by byte.
 //!
 //! Extensions are looked at for control characters and length only, since nobody passes them on.
 
@@ -53,17 +53,6 @@ enum Place {
     End,
 }
 
-/// How far a body was followed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Followed {
-    /// Bytes that are in order.
-    pub(super) bytes: usize,
-    /// Whether these were the last of the body.
-    pub(super) is_whole: bool,
-    /// What is wrong with the byte after them.
-    pub(super) fault: Option<Denial>,
-}
-
 /// What bytes of a chunked body begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TakenOff {
@@ -85,26 +74,6 @@ impl Chunked {
             trailers: 0,
             most_trailers: trailers.min(TRAILERS),
         }
-    }
-
-    /// Follows the body through `bytes`, which go on where the last ones ended.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Followed {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            if let Some(data) = self.data(bytes.len() - at) {
-                at += data;
-                continue;
-            }
-            match self.step(*byte) {
-                Ok(place) => self.place = place,
-                Err(fault) => return Followed { bytes: at, is_whole: false, fault: Some(fault) },
-            }
-            at += 1;
-            if self.place == Place::End {
-                return Followed { bytes: at, is_whole: true, fault: None };
-            }
-        }
-        Followed { bytes: at, is_whole: false, fault: None }
     }
 
     /// How many of the bytes that are there are data of a chunk; `None` outside of one.
@@ -169,7 +138,7 @@ impl Chunked {
                 (b'\n', left) => Ok(Place::Data { left }),
                 _ => Err(wrong("the line of a chunk's size does not end with CR LF")),
             },
-            // `follow` takes data by the slice.
+            // `take_off` takes data by the slice.
             Place::Data { .. } | Place::DataCr => match byte {
                 b'\r' => Ok(Place::DataLf),
                 _ => Err(wrong("a chunk holds more than its size says")),
@@ -237,22 +206,45 @@ mod tests {
     /// So many trailers.
     const MOST: usize = 3;
 
+    /// How far a body was followed.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Followed {
+        /// Bytes that are in order.
+        bytes: usize,
+        is_whole: bool,
+        fault: Option<Code>,
+    }
+
+    fn follow_in(body: &[u8], size: usize) -> Followed {
+        let (mut chunked, mut at) = (Chunked::new(MOST), 0);
+        while at < body.len() {
+            let end = body.len().min(at + size);
+            match chunked.take_off(&body[at..end], &mut Vec::new()) {
+                Ok(taken) => at += taken.framing + taken.data,
+                Err(denial) => return Followed { bytes: at, is_whole: false, fault: Some(denial.code) },
+            }
+            if chunked.place == Place::End {
+                return Followed { bytes: at, is_whole: true, fault: None };
+            }
+        }
+        Followed { bytes: at, is_whole: false, fault: None }
+    }
+
     /// In pieces of every size the outcome is the same.
     fn follow(body: &[u8]) -> Followed {
-        let whole = Chunked::new(MOST).follow(body);
-        for size in 1..body.len().min(40) {
-            let mut chunked = Chunked::new(MOST);
-            let mut sum = Followed { bytes: 0, is_whole: false, fault: None };
-            for piece in body.chunks(size) {
-                let next = chunked.follow(piece);
-                sum = Followed { bytes: sum.bytes + next.bytes, ..next };
-                if sum.is_whole || sum.fault.is_some() {
-                    break;
-                }
-            }
-            assert_eq!(sum, whole, "in pieces of {size}: {}", String::from_utf8_lossy(body));
+        let one = follow_in(body, 1);
+        for size in 2..body.len().min(40) {
+            let other = follow_in(body, size);
+            assert_eq!(
+                (other.is_whole, other.fault),
+                (one.is_whole, one.fault),
+                "in pieces of {size}: {}",
+                String::from_utf8_lossy(body)
+            );
+            // What is wrong in a piece is told of the whole piece.
+            assert!(other.bytes == one.bytes || one.fault.is_some(), "in pieces of {size}");
         }
-        whole
+        one
     }
 
     #[test]
@@ -311,8 +303,7 @@ mod tests {
             (&large, 3 + TRAILER_BYTES, Code::HeadTooLarge),
         ] {
             let followed = follow(body.as_bytes());
-            let code_found = followed.fault.as_ref().map(|fault| fault.code);
-            assert_eq!((followed.bytes, code_found), (at, Some(code)), "{body:?}: {followed:?}");
+            assert_eq!((followed.bytes, followed.fault), (at, Some(code)), "{body:?}: {followed:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One request's head, as its bytes are (RFC 9112 sections 2 to 6): refused unless every reader reads it alike.
 //!
-//! Stricter than the engine: no head that passes here is refused or settled by it.
+//! Stricter than hyper: no head that passes here is refused or settled by it.
 
 use memchr::{memchr, memrchr};
 
@@ -23,36 +23,50 @@ pub(super) enum Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) body: Body,
-    /// Another protocol is asked for, so what follows may be in it.
-    pub(super) asks_upgrade: bool,
+    /// Whether the connection may be used again.
+    pub(super) keeps: bool,
 }
 
 /// Lengths beyond are no lengths: nobody sends so much, and additions must not overflow.
 const LONGEST_BODY: u64 = i64::MAX as u64;
 const LONGEST_METHOD: usize = 32;
 
-/// Judges a whole head, its empty line included. It holds no LF without a CR before it: see
-/// [`super::scanner`].
+/// A request's first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    /// The other version being HTTP/1.0.
+    pub(super) is_http11: bool,
+}
+
+/// Reads a whole head, its empty line included, and tells each field. It holds no LF without a CR before it: see
+/// [`super::request`].
 ///
 /// # Errors
 /// The denial; the connection is of no use then.
-pub(super) fn check(head: &[u8], bounds: &Bounds) -> Result<Head, Denial> {
+pub(super) fn read<'a>(
+    head: &'a [u8],
+    bounds: &Bounds,
+    mut tell: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Denial>,
+) -> Result<(Line<'a>, Head), Denial> {
     let mut lines = Lines(head);
-    let is_http11 = request_line(lines.next().unwrap_or_default(), bounds)?;
+    let line = request_line(lines.next().unwrap_or_default(), bounds)?;
     let mut fields = Fields::default();
     let mut count = 0;
-    for line in lines {
-        if line.is_empty() {
+    for field in lines {
+        if field.is_empty() {
             break;
         }
         count += 1;
         if count > bounds.headers {
             return Err(too_many(bounds.headers));
         }
-        let (name, value) = field_line(line)?;
+        let (name, value) = field_line(field)?;
         fields.note(name, value)?;
+        tell(name, value)?;
     }
-    fields.head(is_http11)
+    Ok((line, fields.head(line.is_http11)?))
 }
 
 pub(super) fn too_many(limit: usize) -> Denial {
@@ -77,8 +91,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Whether it is HTTP/1.1, the other being HTTP/1.0.
-fn request_line(line: &[u8], bounds: &Bounds) -> Result<bool, Denial> {
+fn request_line<'a>(line: &'a [u8], bounds: &Bounds) -> Result<Line<'a>, Denial> {
     let Some((method, rest)) = split_once(line, b' ') else {
         return Err(malformed("the request line is not method, target and version with one space between"));
     };
@@ -107,7 +120,7 @@ fn request_line(line: &[u8], bounds: &Bounds) -> Result<bool, Denial> {
     if method == b"CONNECT" {
         return Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel"));
     }
-    check_target(target).map(|()| is_http11)
+    check_target(target).map(|()| Line { method, target, is_http11 })
 }
 
 pub(in crate::forward) fn too_long(length: usize, limit: usize) -> Denial {
@@ -191,7 +204,7 @@ pub(super) fn wrong_in_value(byte: u8) -> Denial {
 struct Fields {
     hosts: usize,
     framing: Framing,
-    asks_upgrade: bool,
+    persistence: Persistence,
 }
 
 impl Fields {
@@ -204,7 +217,7 @@ impl Fields {
                     return Err(Denial::new(Code::InvalidHost, "Host is given more than once"));
                 }
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.asks_upgrade = true,
+            10 => self.persistence.note(name, value),
             _ => self.framing.note(name, value)?,
         }
         Ok(())
@@ -212,7 +225,31 @@ impl Fields {
 
     fn head(self, is_http11: bool) -> Result<Head, Denial> {
         let body = self.framing.body(is_http11)?.unwrap_or(Body::None);
-        Ok(Head { body, asks_upgrade: self.asks_upgrade && is_http11 })
+        Ok(Head { body, keeps: self.persistence.lasts(is_http11) })
+    }
+}
+
+/// What `Connection` says of the connection's end (RFC 9112 section 9.3), in a request or an answer.
+#[derive(Default)]
+pub(super) struct Persistence {
+    closes: bool,
+    keeps: bool,
+}
+
+impl Persistence {
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
+        if !name.eq_ignore_ascii_case(b"connection") {
+            return;
+        }
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.closes |= option.eq_ignore_ascii_case(b"close");
+            self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// Whether there may be another message after this one.
+    pub(super) const fn lasts(&self, is_http11: bool) -> bool {
+        !self.closes && (is_http11 || self.keeps)
     }
 }
 

@@ -5,29 +5,31 @@ use super::*;
 const BOUNDS: Bounds = Bounds { head: 1 << 10, target: 40, headers: 6 };
 
 fn judge(head: &str) -> Result<Head, Code> {
-    check(head.as_bytes(), &BOUNDS).map_err(|denial| denial.code)
+    read(head.as_bytes(), &BOUNDS, |_, _| Ok(())).map(|(_, head)| head).map_err(|denial| denial.code)
 }
 
 #[test]
 fn a_proper_head_tells_what_follows() {
-    for (head, body, asks_upgrade) in [
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Body::None, false),
+    for (head, body, keeps) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Body::None, true),
         ("GET / HTTP/1.0\r\n\r\n", Body::None, false),
-        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Body::None, false),
-        ("get /a?b=/?c HTTP/1.1\r\nhost:a\r\n\r\n", Body::None, false),
-        ("GET http://a.example:80/x?y HTTP/1.1\r\n\r\n", Body::None, false),
-        ("GET HTTPS://[::1] HTTP/1.1\r\n\r\n", Body::None, false),
-        ("POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", Body::None, false),
-        ("POST / HTTP/1.1\r\nContent-LENGTH:\t7 \r\n\r\n", Body::Length(7), false),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Body::None, true),
+        ("get /a?b=/?c HTTP/1.1\r\nhost:a\r\n\r\n", Body::None, true),
+        ("GET http://a.example:80/x?y HTTP/1.1\r\n\r\n", Body::None, true),
+        ("GET HTTPS://[::1] HTTP/1.1\r\n\r\n", Body::None, true),
+        ("POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", Body::None, true),
+        ("POST / HTTP/1.1\r\nContent-LENGTH:\t7 \r\n\r\n", Body::Length(7), true),
         ("POST / HTTP/1.0\r\ncontent-length: 007\r\n\r\n", Body::Length(7), false),
-        ("POST / HTTP/1.1\r\ncontent-length: 9223372036854775807\r\n\r\n", Body::Length(LONGEST_BODY), false),
-        ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n", Body::Chunked, false),
-        ("GET / HTTP/1.1\r\nx: a\tb \u{e9}\r\ny:\r\nz: \r\n\r\n", Body::None, false),
+        ("POST / HTTP/1.1\r\ncontent-length: 9223372036854775807\r\n\r\n", Body::Length(LONGEST_BODY), true),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n", Body::Chunked, true),
+        ("GET / HTTP/1.1\r\nx: a\tb \u{e9}\r\ny:\r\nz: \r\n\r\n", Body::None, true),
         ("GET / HTTP/1.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", Body::None, true),
-        ("GET / HTTP/1.0\r\nupgrade: websocket\r\n\r\n", Body::None, false),
-        ("M-SEARCH! / HTTP/1.1\r\na: 1\r\nb: 1\r\nc: 1\r\nd: 1\r\ne: 1\r\nf: 1\r\n\r\n", Body::None, false),
+        ("GET / HTTP/1.0\r\nConnection: te, Keep-Alive\r\n\r\n", Body::None, true),
+        ("GET / HTTP/1.0\r\nconnection: keep-alive, close\r\n\r\n", Body::None, false),
+        ("GET / HTTP/1.1\r\nconnection: te\r\nconnection: Close\r\n\r\n", Body::None, false),
+        ("M-SEARCH! / HTTP/1.1\r\na: 1\r\nb: 1\r\nc: 1\r\nd: 1\r\ne: 1\r\nf: 1\r\n\r\n", Body::None, true),
     ] {
-        assert_eq!(judge(head), Ok(Head { body, asks_upgrade }), "{head:?}");
+        assert_eq!(judge(head), Ok(Head { body, keeps }), "{head:?}");
     }
 }
 

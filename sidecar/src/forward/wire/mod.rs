@@ -1,36 +1,32 @@
-//! The bytes themselves: of HTTP/1.1 before any engine reads them, of HTTP/2 as the engine writes them.
+//! The bytes themselves: of HTTP/1.1 on both sides, of HTTP/2 as the engine writes them.
 //!
-//! An engine settles silently what two readers could read in two ways, or refuses it without telling anybody.
-//! Here every head is judged first, so that the engine sees only what has one meaning, and a refusal is answered
-//! like any other: with a problem document, in its turn, after the answers to earlier requests.
+//! Every head is judged by its bytes, so that nothing is believed that two readers could read in two ways, and what is
+//! passed on is written anew in one framing. What is refused is answered like anything else: with a problem document, in
+//! its turn, after the answers to earlier requests.
 //!
-//! * [`sending`] writes a request anew.
-//! * [`answer`] reads the head of an answer, [`rest`] its body, which [`decoder`] takes out of its chunks.
+//! * [`request`] reads heads of requests, [`answer`] those of answers, [`rest`] their bodies, which [`decoder`] takes out
+//!   of their chunks.
+//! * [`sending`] writes a request anew, [`answering`] an answer.
 //! * [`head`] judges one whole head, [`chunked`] follows one body: pure, by the byte.
-//! * [`scanner`] knows where one message ends and the next begins.
-//! * [`intake`] holds back the part of a head that has come, and puts a request of ours in a refused one's place.
 //! * [`frames`] notices what the engine refuses by itself in HTTP/2, which needs a decoder to be judged before.
-//! * [`turns`] tells whoever answers the requests which of them was refused here.
 
 pub(super) mod answer;
+mod answering;
 mod chunked;
 mod decoder;
 mod frames;
 mod head;
-mod intake;
+pub(super) mod request;
 mod rest;
-mod scanner;
 mod sending;
-mod turns;
 
+pub(super) use self::answering::Asked;
 pub(super) use self::chunked::{TRAILER_BYTES, TRAILERS};
 pub(super) use self::frames::{Frames, Refusal};
 pub(super) use self::head::too_long;
-pub(super) use self::intake::Intake;
+pub(super) use self::request::too_large;
 pub(super) use self::rest::Rest;
-pub(super) use self::scanner::too_large;
 pub(super) use self::sending::{Fault, Sending};
-pub(super) use self::turns::Turns;
 
 use std::task::{Context, Poll, Waker};
 
@@ -39,7 +35,6 @@ use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Body;
 
 use self::answer::Heads;
-use self::scanner::Scanner;
 use crate::authorize::{Code, Denial};
 use crate::limits::Limits;
 
@@ -71,23 +66,62 @@ fn take(left: &mut u64, there: usize) -> usize {
     taken
 }
 
-/// What an engine gets to read of a connection's bytes, which come in these pieces, and why no more: the scanner by
-/// itself, for proofs that need no connection. It ends before whatever follows a request for another protocol.
-pub fn let_through<'a>(
+/// A request as it was read off a connection.
+#[derive(Debug)]
+pub struct Asking {
+    /// Its head.
+    pub head: Request<()>,
+    /// Its body, out of its chunks if it came in some.
+    pub body: Vec<u8>,
+    /// Trailers, if there were any.
+    pub trailers: Option<HeaderMap>,
+    /// Whether all of it has come.
+    pub is_whole: bool,
+    /// Whether the connection may be used again.
+    pub keeps: bool,
+}
+
+/// Reads requests off a connection that carries these pieces, and why no more were read: for proofs that need no
+/// connection. Other protocols are never spoken.
+pub fn read_requests<'a>(
     limits: &Limits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<u8>, Option<Denial>) {
-    let mut scanner = Scanner::new(Bounds::of(limits));
-    let (mut passed, mut held) = (Vec::new(), Vec::new());
+) -> (Vec<Asking>, Option<Denial>) {
+    let mut requests: Vec<Asking> = Vec::new();
+    let (mut heads, mut buffer, mut rest) = (request::Heads::new(limits), BytesMut::new(), None);
     for piece in pieces {
-        held.extend_from_slice(piece);
-        let scan = scanner.scan(&held);
-        passed.extend(held.drain(..scan.passed.min(held.len())));
-        if let Some(fault) = scan.fault {
-            return (passed, Some(fault.denial));
+        buffer.extend_from_slice(piece);
+        loop {
+            if let (Some(body), Some(request)) = (&mut rest, requests.last_mut()) {
+                match read_body(body, &mut buffer, request) {
+                    Ok(true) => rest = None,
+                    Ok(false) => break,
+                    Err(denial) => return (requests, Some(denial)),
+                }
+            }
+            match heads.take(&mut buffer) {
+                Ok(None) => break,
+                Ok(Some(head)) => {
+                    rest = Some(head.body);
+                    let (body, trailers, is_whole) = (Vec::new(), None, false);
+                    requests.push(Asking { head: head.request, body, trailers, is_whole, keeps: head.keeps });
+                }
+                Err(denial) => return (requests, Some(denial)),
+            }
         }
     }
-    (passed, None)
+    (requests, None)
+}
+
+fn read_body(rest: &mut Rest, buffer: &mut BytesMut, request: &mut Asking) -> Result<bool, Denial> {
+    while let Some(frame) = rest.take(buffer)? {
+        match frame.into_data() {
+            Ok(data) => request.body.extend_from_slice(&data),
+            Err(frame) => request.trailers = frame.into_trailers().ok(),
+        }
+    }
+    request.is_whole = rest.is_over();
+    Ok(request.is_whole)
 }
 
 /// An answer as it was read off a connection.
@@ -139,13 +173,26 @@ pub fn written<B>(request: Request<B>) -> Option<Vec<u8>>
 where
     B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
-    let (mut sending, mut bytes) = (Sending::new(request), Vec::new());
-    let mut context = Context::from_waker(Waker::noop());
+    all_of(Sending::request(request))
+}
+
+/// The bytes in which a caller who asked in these bytes gets an answer, at a time of day in seconds since the epoch, if
+/// the answer's body is there: for proofs that need no connection.
+pub fn written_answer<B>(request: &[u8], response: Response<B>, now: i64) -> Option<Vec<u8>>
+where
+    B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
+    let head = request::Heads::new(&Limits::default()).take(&mut BytesMut::from(request)).ok()??;
+    all_of(Sending::answer(response, Asked::by(&head), now).0)
+}
+
+fn all_of<B>(mut sending: Sending<B>) -> Option<Vec<u8>>
+where
+    B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
+    let (mut bytes, mut context) = (Vec::new(), Context::from_waker(Waker::noop()));
     match sending.poll(&mut bytes, &mut context) {
         Poll::Ready(Ok(())) => Some(bytes),
         Poll::Ready(Err(_)) | Poll::Pending => None,
     }
 }
-
-#[cfg(test)]
-mod engine_tests;

@@ -1,12 +1,11 @@
-//! What follows the head of an application's answer (RFC 9112 section 6.3).
+//! What follows the head of a request or an answer (RFC 9112 section 6.3).
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 
-use super::answer::Body;
 use super::chunked::TRAILERS;
 use super::decoder::Decoder;
-use super::take;
+use super::{answer, head, take};
 use crate::authorize::Denial;
 
 /// Takes a body out of the bytes of a connection, and knows where it ends.
@@ -22,12 +21,22 @@ enum Framing {
 }
 
 impl Rest {
-    pub(in crate::forward) fn new(body: Body) -> Self {
+    /// Of an answer.
+    pub(in crate::forward) fn new(body: answer::Body) -> Self {
         Self(match body {
-            Body::None | Body::Length(0) => Framing::Over,
-            Body::Length(length) => Framing::Length(length),
-            Body::Chunked => Framing::Chunked(Decoder::new(TRAILERS)),
-            Body::UntilClose => Framing::UntilClose,
+            answer::Body::None | answer::Body::Length(0) => Framing::Over,
+            answer::Body::Length(length) => Framing::Length(length),
+            answer::Body::Chunked => Framing::Chunked(Decoder::new(TRAILERS)),
+            answer::Body::UntilClose => Framing::UntilClose,
+        })
+    }
+
+    /// Of a request, which may have so many trailers.
+    pub(super) fn of_request(body: head::Body, trailers: usize) -> Self {
+        Self(match body {
+            head::Body::None | head::Body::Length(0) => Framing::Over,
+            head::Body::Length(length) => Framing::Length(length),
+            head::Body::Chunked => Framing::Chunked(Decoder::new(trailers)),
         })
     }
 

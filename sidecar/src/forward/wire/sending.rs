@@ -1,4 +1,4 @@
-//! A request on its way to an application that speaks HTTP/1.1: its head written anew, its body framed anew.
+//! A message on its way over HTTP/1.1: its head written anew, its body framed anew.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
@@ -21,30 +21,33 @@ pub(in crate::forward) struct Sending<B> {
     framing: Framing,
 }
 
-enum Framing {
+/// How a body's end is told.
+pub(super) enum Framing {
     /// Nothing more is to come of the body.
     Over,
     /// So many bytes are.
     Length(u64),
     /// Chunks, and of trailers these, which were announced.
     Chunked(Vec<HeaderName>),
+    /// By the connection's.
+    UntilClose,
 }
 
-/// Why a request could not be sent to its end.
+/// Why a message could not be sent to its end.
 #[derive(Debug)]
 pub(in crate::forward) enum Fault {
-    /// Its caller broke off.
-    Caller(String),
-    /// The application takes no more.
-    Application(io::Error),
+    /// Its body broke off.
+    Body(String),
+    /// The connection takes no more.
+    Connection(io::Error),
 }
 
 /// Of a head: enough for most.
-const HEAD: usize = 1 << 10;
+pub(super) const HEAD: usize = 1 << 10;
 
 impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
-    /// The framing is the body's own, whatever the headers say: its length, or chunks where it has none.
-    pub(in crate::forward) fn new(request: Request<B>) -> Self {
+    /// Of a request. The framing is the body's own, whatever the headers say: its length, or chunks where it has none.
+    pub(in crate::forward) fn request(request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
         let headers = &parts.headers;
         let framing = if body.is_end_stream() {
@@ -61,7 +64,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
         head.extend_from_slice(b" HTTP/1.1\r\n");
         for (name, value) in headers {
             match (name, &framing) {
-                (&CONTENT_LENGTH, Framing::Chunked(_)) | (&TRANSFER_ENCODING, _) => {}
+                (&CONTENT_LENGTH, Framing::Chunked(_) | Framing::UntilClose) | (&TRANSFER_ENCODING, _) => {}
                 (&CONTENT_LENGTH, Framing::Length(length)) => {
                     // Writing to memory cannot fail.
                     let _ = write!(head, "content-length: {length}\r\n");
@@ -75,13 +78,17 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
             Framing::Length(length) if !headers.contains_key(CONTENT_LENGTH) => {
                 let _ = write!(head, "content-length: {length}\r\n");
             }
-            Framing::Length(_) | Framing::Over => {}
+            Framing::Length(_) | Framing::Over | Framing::UntilClose => {}
         }
         head.extend_from_slice(b"\r\n");
+        Self::new(head, body, framing)
+    }
+
+    pub(super) fn new(head: Vec<u8>, body: B, framing: Framing) -> Self {
         Self { before: head, data: Bytes::new(), after: &[], body, framing }
     }
 
-    /// Sends as much as the application takes, all of it in the end.
+    /// Sends as much as the other side takes, all of it in the end.
     pub(in crate::forward) fn poll<W: AsyncWrite + Unpin>(
         &mut self,
         connection: &mut W,
@@ -96,11 +103,11 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
                 return match self.framing {
                     Framing::Over => {
                         let flushed = ready!(Pin::new(connection).poll_flush(context));
-                        Poll::Ready(flushed.map_err(Fault::Application))
+                        Poll::Ready(flushed.map_err(Fault::Connection))
                     }
                     // What was written must not wait for what is not there yet.
                     _ => match Pin::new(connection).poll_flush(context) {
-                        Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::Application(error))),
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::Connection(error))),
                         Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
                     },
                 };
@@ -112,8 +119,8 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
                 let slices = [IoSlice::new(&self.before), IoSlice::new(&self.data), IoSlice::new(self.after)];
                 ready!(connection.poll_write_vectored(context, &slices))
             };
-            match written.map_err(Fault::Application)? {
-                0 => return Poll::Ready(Err(Fault::Application(io::ErrorKind::WriteZero.into()))),
+            match written.map_err(Fault::Connection)? {
+                0 => return Poll::Ready(Err(Fault::Connection(io::ErrorKind::WriteZero.into()))),
                 count => self.advance(count),
             }
         }
@@ -145,7 +152,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Err(Fault::Caller(error.to_string()))),
+                Some(Err(error)) => return Poll::Ready(Err(Fault::Body(error.to_string()))),
                 None => return Poll::Ready(self.end(None)),
             };
             match frame.into_data() {
@@ -159,6 +166,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
     fn add(&mut self, data: Bytes) -> Result<(), Fault> {
         match &mut self.framing {
             Framing::Over => return Ok(()),
+            Framing::UntilClose => {}
             Framing::Length(left) => match left.checked_sub(data.len() as u64) {
                 Some(rest) => {
                     *left = rest;
@@ -166,7 +174,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
                         self.framing = Framing::Over;
                     }
                 }
-                None => return Err(Fault::Caller("the body is longer than it was said to be".to_owned())),
+                None => return Err(Fault::Body("the body is longer than it was said to be".to_owned())),
             },
             Framing::Chunked(_) => {
                 let _ = write!(self.before, "{:X}\r\n", data.len());
@@ -179,10 +187,10 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
 
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Fault> {
         match std::mem::replace(&mut self.framing, Framing::Over) {
-            Framing::Over => {}
+            Framing::Over | Framing::UntilClose => {}
             Framing::Length(left) => {
                 if left > 0 {
-                    return Err(Fault::Caller("the body is shorter than it was said to be".to_owned()));
+                    return Err(Fault::Body("the body is shorter than it was said to be".to_owned()));
                 }
             }
             Framing::Chunked(announced) => {
@@ -199,7 +207,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
     }
 }
 
-fn line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+pub(super) fn line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     head.extend_from_slice(name.as_str().as_bytes());
     head.extend_from_slice(b": ");
     head.extend_from_slice(value.as_bytes());
@@ -207,7 +215,7 @@ fn line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 }
 
 /// The trailers that `Trailer` names: others come unexpected, and are dropped (RFC 9110 section 6.5.1).
-fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(super) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(','))

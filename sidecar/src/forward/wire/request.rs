@@ -1,0 +1,179 @@
+//! Requests as they come over HTTP/1.1, one after the other: the head of each is judged by its bytes before anything in
+//! it is believed.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{EXPECT, TE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use memchr::memchr;
+
+use super::head::{self, Body};
+use super::{Bounds, Rest};
+use crate::authorize::{Code, Denial};
+use crate::limits::Limits;
+
+/// Of a request line that is refused, for the log.
+const LOGGED_LINE: usize = 1 << 10;
+
+/// What a request's head says.
+#[derive(Debug)]
+pub(in crate::forward) struct Head {
+    pub(in crate::forward) request: Request<()>,
+    /// What follows it.
+    pub(in crate::forward) body: Rest,
+    /// Whether the connection may be used again.
+    pub(in crate::forward) keeps: bool,
+}
+
+impl Head {
+    /// Whether the body is sent only once the caller has been told to go on (RFC 9110 section 10.1.1).
+    pub(in crate::forward) fn expects(&self) -> bool {
+        let expected = self.request.headers().get(EXPECT);
+        !self.body.is_over()
+            && self.request.version() == Version::HTTP_11
+            && expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// Whether trailers of the answer are of use (RFC 9110 section 10.1.4).
+    pub(in crate::forward) fn takes_trailers(&self) -> bool {
+        let codings = self.request.headers().get_all(TE).iter();
+        let mut codings = codings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    }
+}
+
+/// Reads heads of requests.
+#[derive(Debug)]
+pub(in crate::forward) struct Heads {
+    bounds: Bounds,
+    search: Search,
+}
+
+impl Heads {
+    pub(in crate::forward) fn new(limits: &Limits) -> Self {
+        Self { bounds: Bounds::of(limits), search: Search::default() }
+    }
+
+    /// Takes the next head off `bytes`, once it is whole. What is refused is left there.
+    ///
+    /// # Errors
+    /// The denial; nothing that follows can be believed.
+    pub(in crate::forward) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Denial> {
+        loop {
+            match self.search.step(bytes, &self.bounds)? {
+                Found::Nothing => return Ok(None),
+                Found::EmptyLine(length) => bytes.advance(length),
+                Found::Head(length) => {
+                    // A copy, so that headers that are kept keep no more than themselves.
+                    let head = Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default());
+                    let head = read(&head, &self.bounds)?;
+                    bytes.advance(length);
+                    self.search = Search::default();
+                    return Ok(Some(head));
+                }
+            }
+        }
+    }
+}
+
+/// Headers for which there is room from the beginning.
+const HEADERS: usize = 16;
+
+fn read(head: &Bytes, bounds: &Bounds) -> Result<Head, Denial> {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    let (line, said) = head::read(head, bounds, |name, value| {
+        let invalid = || Denial::new(Code::MalformedHead, "a header is none");
+        let name = HeaderName::from_bytes(name).map_err(|_| invalid())?;
+        headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| invalid())?);
+        Ok(())
+    })?;
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(line.method)
+        .map_err(|_| Denial::new(Code::MalformedHead, "the method is no token"))?;
+    *request.uri_mut() = Uri::from_maybe_shared(head.slice_ref(line.target))
+        .map_err(|_| Denial::new(Code::AmbiguousPath, "the request's target is no URI"))?;
+    *request.version_mut() = if line.is_http11 { Version::HTTP_11 } else { Version::HTTP_10 };
+    *request.headers_mut() = headers;
+    let body = match said.body {
+        Body::None => Rest::of_request(Body::None, 0),
+        body => Rest::of_request(body, bounds.headers),
+    };
+    Ok(Head { request, body, keeps: said.keeps })
+}
+
+/// A stand-in for a request whose head was refused, for the log and for the kind of its answer: its method and target as
+/// far as they are plain text, else `-` and `*`. It is never forwarded.
+pub(in crate::forward) fn stand_in(bytes: &[u8]) -> Request<()> {
+    let line = request_line(bytes);
+    let method = line.and_then(|(method, _)| Method::from_bytes(method.as_bytes()).ok());
+    let target = line.and_then(|(_, target)| Uri::try_from(target).ok());
+    let mut request = Request::new(());
+    *request.method_mut() = method.or_else(|| Method::from_bytes(b"-").ok()).unwrap_or_default();
+    *request.uri_mut() = target.unwrap_or_else(|| Uri::from_static("*"));
+    request
+}
+
+fn request_line(head: &[u8]) -> Option<(&str, &str)> {
+    let line = head.get(..LOGGED_LINE.min(head.len()))?.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    let text = std::str::from_utf8(line)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)))?;
+    let (method, rest) = text.split_once(' ')?;
+    Some((method, rest.split(' ').next()?))
+}
+
+/// For the end of a head of which a part is there.
+#[derive(Debug, Default)]
+struct Search {
+    /// Where the line begins that is not whole yet.
+    line: usize,
+    /// Up to where an LF was looked for.
+    seen: usize,
+    /// Whether the one empty line that may stand before a head has passed (RFC 9112 section 2.2).
+    skipped: bool,
+}
+
+enum Found {
+    Nothing,
+    EmptyLine(usize),
+    Head(usize),
+}
+
+impl Search {
+    /// Looks for the head's end in `bytes`, which begin where the head does.
+    fn step(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Found, Denial> {
+        while let Some(at) = bytes.get(self.seen..).and_then(|unseen| memchr(b'\n', unseen)) {
+            let end = self.seen + at;
+            let line = bytes.get(self.line..end).unwrap_or_default();
+            let Some((b'\r', content)) = line.split_last() else {
+                return Err(Denial::new(Code::MalformedHead, "an LF stands without a CR before it"));
+            };
+            let is_first = self.line == 0;
+            (self.line, self.seen) = (end + 1, end + 1);
+            if end >= bounds.head {
+                return Err(too_large(bounds.head));
+            }
+            if !content.is_empty() {
+                continue;
+            }
+            if !is_first {
+                return Ok(Found::Head(end + 1));
+            }
+            if self.skipped {
+                return Err(Denial::new(Code::MalformedHead, "empty lines stand before the request line"));
+            }
+            *self = Self { skipped: true, ..Self::default() };
+            return Ok(Found::EmptyLine(end + 1));
+        }
+        self.seen = bytes.len();
+        if bytes.len() >= bounds.head { Err(too_large(bounds.head)) } else { Ok(Found::Nothing) }
+    }
+}
+
+pub(in crate::forward) fn too_large(limit: usize) -> Denial {
+    let reason = format!("the request's head holds more than the {limit} bytes that are allowed");
+    Denial::new(Code::HeadTooLarge, reason)
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,4 @@
+//! See [`postern_fuzz::reply`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| postern_fuzz::reply::check(data));
