@@ -31,7 +31,11 @@ pub fn check(data: &[u8]) {
     let ours = written_answer(request.as_bytes(), response.clone(), NOW)
         .unwrap_or_else(|| panic!("{response:?} is not written"));
     let theirs = oracle(request, response.clone());
-    let (ours, theirs) = (split(&ours), split(&theirs));
+    let (mut ours, mut theirs) = (split(&ours), split(&theirs));
+    if request.starts_with("HEAD") {
+        // hyper tells what GET would have had also where the application has not.
+        (ours.1, theirs.1) = (Vec::new(), Vec::new());
+    }
     assert_eq!(ours, theirs, "{request:?} {response:?}");
 }
 
@@ -71,7 +75,8 @@ fn parse(data: &[u8]) -> Option<(&'static str, Response<Parts>)> {
 /// the body without its chunks' borders.
 fn split(bytes: &[u8]) -> (Vec<String>, Vec<String>, Vec<u8>) {
     let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").expect("a head");
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    // Where there is no usual phrase, hyper has one of its own.
+    let head = String::from_utf8_lossy(&bytes[..end]).replacen(" <none>", " ", 1);
     let is_framing = |line: &str| {
         [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| line.to_lowercase().starts_with(name.as_str()))
     };

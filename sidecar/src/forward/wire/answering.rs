@@ -78,7 +78,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
             Framing::Length(length) => drop(write!(head, "content-length: {length}\r\n")),
             Framing::Chunked(_) => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Framing::Over if !asked.is_head && !is_bodiless(status) => {
-                head.extend_from_slice(b"content-length: 0\r\n")
+                head.extend_from_slice(b"content-length: 0\r\n");
             }
             Framing::Over | Framing::UntilClose => {}
         }
