@@ -5,6 +5,7 @@
 
 mod handshake;
 mod records;
+mod seal;
 mod stream;
 
 use std::cell::RefCell;

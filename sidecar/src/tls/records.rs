@@ -1,19 +1,19 @@
 //! The records of a connection of TLS 1.3 whose handshake is over (RFC 8446, section 5).
 //!
-//! The handshake is rustls' alone, and so are the ciphers, the nonces and the secrets that follow on a key update.
+//! The handshake is rustls' alone, and so are the opening of a record and the secrets that follow on a key update.
 //! What stands here is the order of things: which record is next, what may be in it, when keys change. rustls'
 //! own connection copies each record through queues of its own, and keeps buffers and state of the handshake for
 //! as long as the connection lives.
 
-use rustls::crypto::cipher::{
-    InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
-};
+use rustls::crypto::cipher::{InboundOpaqueMessage, MessageDecrypter, OutboundChunks};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::{
     AlertDescription, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets, InvalidMessage,
     PeerMisbehaved, ProtocolVersion, SupportedCipherSuite, Tls13CipherSuite,
 };
+
+use super::seal::Sealer;
 
 /// Bytes of a record's header: type, version, length.
 pub(super) const HEADER: usize = 5;
@@ -40,7 +40,7 @@ const FATAL: u8 = 2;
 /// Keys of both directions, and what comes next in each.
 pub(super) struct Records {
     opener: Box<dyn MessageDecrypter>,
-    sealer: Box<dyn MessageEncrypter>,
+    sealer: Sealer,
     opened: u64,
     sealed: u64,
     /// Records that may be sealed with one key.
@@ -119,7 +119,7 @@ impl Records {
         };
         Ok(Self {
             opener: opener(suite, rx)?,
-            sealer: sealer(suite, tx)?,
+            sealer: Sealer::new(tx)?,
             opened,
             sealed,
             most: suite.common.confidentiality_limit,
@@ -215,50 +215,54 @@ impl Records {
         Ok(Opened::Nothing)
     }
 
-    /// Changes this side's keys if they are used up or the caller wants it: the record that says so, to be sent before
-    /// any other.
+    /// Changes this side's keys if they are used up or the caller wants it, and appends the record that says so, which
+    /// is to be sent before any other.
     ///
     /// # Errors
     /// If no key can be made; nothing may be sealed any more.
-    pub(super) fn renewed(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) fn renew(&mut self, to: &mut Vec<u8>) -> Result<(), Error> {
         if !self.owes_key_update && self.sealed.saturating_add(RESERVE) < self.most {
-            return Ok(None);
+            return Ok(());
         }
         let [kind, a, b, c] = KEY_UPDATE;
-        let record = self.seal(ContentType::Handshake, OutboundChunks::Single(&[kind, a, b, c, 0]))?;
+        self.seal(ContentType::Handshake, &OutboundChunks::Single(&[kind, a, b, c, 0]), to)?;
         let (sealed, secrets) = self.secrets.update_tx_secret()?;
-        self.sealer = sealer(self.suite, secrets)?;
+        self.sealer = Sealer::new(secrets)?;
         self.sealed = sealed;
         self.owes_key_update = false;
-        Ok(Some(record))
+        Ok(())
     }
 
-    /// A record of at most [`PLAINTEXT`] bytes of content.
+    /// Appends a record of at most [`PLAINTEXT`] bytes of content.
     ///
     /// # Errors
     /// If the cipher can't, or the key is used up; nothing may be sealed any more.
-    pub(super) fn content(&mut self, content: OutboundChunks<'_>) -> Result<Vec<u8>, Error> {
-        self.seal(ContentType::ApplicationData, content)
+    pub(super) fn content(&mut self, content: &OutboundChunks<'_>, to: &mut Vec<u8>) -> Result<(), Error> {
+        self.seal(ContentType::ApplicationData, content, to)
     }
 
-    /// The record with an alert.
+    /// Appends the record with an alert.
     ///
     /// # Errors
     /// As [`Self::content`].
-    pub(super) fn alert(&mut self, description: AlertDescription) -> Result<Vec<u8>, Error> {
+    pub(super) fn alert(&mut self, description: AlertDescription, to: &mut Vec<u8>) -> Result<(), Error> {
         let level = if description == AlertDescription::CloseNotify { WARNING } else { FATAL };
-        self.seal(ContentType::Alert, OutboundChunks::Single(&[level, description.into()]))
+        self.seal(ContentType::Alert, &OutboundChunks::Single(&[level, description.into()]), to)
     }
 
-    fn seal(&mut self, typ: ContentType, payload: OutboundChunks<'_>) -> Result<Vec<u8>, Error> {
+    fn seal(
+        &mut self,
+        kind: ContentType,
+        content: &OutboundChunks<'_>,
+        to: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         if self.sealed >= self.most {
             return Err(Error::EncryptError);
         }
-        let message = OutboundPlainMessage { typ, version: ProtocolVersion::TLSv1_2, payload };
-        let sealed = self.sealer.encrypt(message, self.sealed);
+        let number = self.sealed;
         // A number is never used twice, not even after a failure.
-        self.sealed = self.sealed.saturating_add(1);
-        Ok(sealed?.encode())
+        self.sealed = number.saturating_add(1);
+        self.sealer.seal(number, kind, content, to)
     }
 
     /// Lets keys be used up soon.
@@ -272,25 +276,10 @@ fn opener(
     suite: &Tls13CipherSuite,
     secrets: ConnectionTrafficSecrets,
 ) -> Result<Box<dyn MessageDecrypter>, Error> {
-    let (key, iv) = parts(secrets)?;
-    Ok(suite.aead_alg.decrypter(key, iv))
-}
-
-fn sealer(
-    suite: &Tls13CipherSuite,
-    secrets: ConnectionTrafficSecrets,
-) -> Result<Box<dyn MessageEncrypter>, Error> {
-    let (key, iv) = parts(secrets)?;
-    Ok(suite.aead_alg.encrypter(key, iv))
-}
-
-fn parts(
-    secrets: ConnectionTrafficSecrets,
-) -> Result<(rustls::crypto::cipher::AeadKey, rustls::crypto::cipher::Iv), Error> {
     match secrets {
         ConnectionTrafficSecrets::Aes128Gcm { key, iv }
         | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => Ok((key, iv)),
+        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => Ok(suite.aead_alg.decrypter(key, iv)),
         _ => Err(Error::General("the cipher is not known here".to_owned())),
     }
 }

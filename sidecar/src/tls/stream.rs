@@ -32,6 +32,8 @@ const SLICES: usize = 32;
 thread_local! {
     /// What ciphertext is read into and opened in. Grows to what is read, at most to [`READ`] and one record.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// What is sealed into, at most [`WRITE`] records.
+    static SEALED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What was agreed on besides keys.
@@ -237,9 +239,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.reading = Reading::Failed(Box::new(fault.error));
         if !std::mem::replace(&mut self.has_ended, true)
             && let Some(alert) = fault.alert
-            && let Ok(record) = self.records.alert(alert)
+            && self.records.alert(alert, &mut self.unsent).is_ok()
         {
-            self.unsent.extend_from_slice(&record);
             // If it can't be sent now, it is with the next flush or the shutdown. The fault is what is told.
             let _ = self.poll_unsent(context);
         }
@@ -273,56 +274,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         ready!(self.poll_unsent(context))?;
-        if let Some(record) = self.records.renewed().map_err(broken)? {
-            self.unsent = record;
-            ready!(self.poll_unsent(context))?;
-        }
+        let mut sealed = SEALED.take();
+        sealed.clear();
+        let sent = self.seal(written, &mut sealed).map_err(broken);
+        let sent = sent.and_then(|count| self.send(context, &sealed).map(|()| count));
+        SEALED.set(sealed);
         // Once a record is sealed, it is sent, or no other is.
-        let sent = self.seal(context, written);
         self.has_ended |= sent.is_err();
         Poll::Ready(sent)
     }
 
-    fn seal(&mut self, context: &mut Context<'_>, written: &OutboundChunks<'_>) -> io::Result<usize> {
-        let mut sealed: [Vec<u8>; WRITE] = Default::default();
+    /// Seals as much as one write sends, and tells how much that is.
+    fn seal(&mut self, written: &OutboundChunks<'_>, sealed: &mut Vec<u8>) -> Result<usize, Error> {
+        self.records.renew(sealed)?;
         let mut rest = written.clone();
-        for record in &mut sealed {
+        for _ in 0..WRITE {
             if rest.is_empty() {
                 break;
             }
             let (first, others) = rest.split_at(PLAINTEXT);
-            *record = self.records.content(first).map_err(broken)?;
+            self.records.content(&first, sealed)?;
             rest = others;
         }
-        self.send(context, sealed)?;
         Ok(written.len() - rest.len())
     }
 
     /// Hands records to the socket, and keeps what it doesn't take.
-    fn send(&mut self, context: &mut Context<'_>, records: [Vec<u8>; WRITE]) -> io::Result<()> {
-        let slices = records.each_ref().map(|record| IoSlice::new(record));
-        let is_one = records.iter().skip(1).all(Vec::is_empty);
-        let stream = Pin::new(&mut self.stream);
-        let sent = if is_one {
-            stream.poll_write(context, slices.first().map_or(&[], |slice| &**slice))
-        } else {
-            stream.poll_write_vectored(context, &slices)
-        };
-        let mut taken = match sent {
+    fn send(&mut self, context: &mut Context<'_>, sealed: &[u8]) -> io::Result<()> {
+        let taken = match Pin::new(&mut self.stream).poll_write(context, sealed) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(count) => count?,
             Poll::Pending => 0,
         };
-        for record in records {
-            let count = taken.min(record.len());
-            taken -= count;
-            let Some(left) = record.get(count..).filter(|left| !left.is_empty()) else { continue };
-            if self.unsent.is_empty() {
-                (self.unsent, self.sent) = (record, count);
-            } else {
-                self.unsent.extend_from_slice(left);
-            }
-        }
+        self.unsent.extend_from_slice(sealed.get(taken..).unwrap_or_default());
         Ok(())
     }
 }
@@ -374,9 +358,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !std::mem::replace(&mut this.has_ended, true)
-            && let Ok(record) = this.records.alert(AlertDescription::CloseNotify)
+            && let Err(error) = this.records.alert(AlertDescription::CloseNotify, &mut this.unsent)
         {
-            this.unsent.extend_from_slice(&record);
+            return Poll::Ready(Err(broken(error)));
         }
         ready!(this.poll_unsent(context))?;
         match ready!(Pin::new(&mut this.stream).poll_shutdown(context)) {

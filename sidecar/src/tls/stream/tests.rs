@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{
+    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
 use super::super::handshake::{Failure, perform};
@@ -164,8 +166,11 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+/// For all ciphers, or for one.
+fn configs(cipher: Option<CipherSuite>) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| cipher.is_none_or(|cipher| suite.suite() == cipher));
+    let provider = Arc::new(provider);
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -191,8 +196,8 @@ fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
 }
 
 /// Performs a handshake in which what the caller sends is cut by `cut`; `ahead` follows its last flight at once.
-fn shake(cut: impl Fn(Vec<u8>) -> Vec<Vec<u8>>, ahead: &[u8]) -> Pair {
-    let (client, server) = configs();
+fn shake(cipher: Option<CipherSuite>, cut: impl Fn(Vec<u8>) -> Vec<Vec<u8>>, ahead: &[u8]) -> Pair {
+    let (client, server) = configs(cipher);
     let mut caller = ClientConnection::new(client, "a".try_into().unwrap()).unwrap();
     let wire = Wire::default();
     let mut handshake = Box::pin(perform(server, wire.clone(), || ()));
@@ -216,7 +221,7 @@ fn shake(cut: impl Fn(Vec<u8>) -> Vec<Vec<u8>>, ahead: &[u8]) -> Pair {
 }
 
 pub(super) fn pair() -> Pair {
-    shake(|flight| vec![flight], b"")
+    shake(None, |flight| vec![flight], b"")
 }
 
 /// What the caller has to send.

@@ -11,7 +11,9 @@ fn keys_are_renewed_when_the_caller_asks() {
         pair.wire.bring(&bytes);
         assert_eq!(ready(pair.read(10)).unwrap(), [round]);
         ready(pair.write(&[&[round]])).unwrap();
-        let sent = pair.wire.taken().concat();
+        let writes = pair.wire.taken();
+        assert_eq!(writes.len(), 1);
+        let sent = writes.concat();
         // The answer, and the content by the new key.
         assert_eq!(records_of(&sent), [HEADER + 5 + 17, HEADER + 1 + 17]);
         assert_eq!(hear(&mut pair.caller, &sent).unwrap(), [round]);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_handshake_may_come_in_any_pieces() {
     for size in [1, 2, 5, 7, 100, 1 << 20] {
-        let mut pair = shake(|flight| flight.chunks(size).map(<[u8]>::to_vec).collect(), b"early bird");
+        let mut pair = shake(None, |flight| flight.chunks(size).map(<[u8]>::to_vec).collect(), b"early bird");
         assert_eq!(pair.stream.alpn_protocol(), Some(&b"h2"[..]));
         assert!(pair.stream.key_exchange_group().is_some());
         assert!(!pair.stream.has_certificate());
@@ -17,12 +17,30 @@ fn a_handshake_may_come_in_any_pieces() {
 }
 
 #[test]
+fn each_cipher_passes_both_ways() {
+    let all = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+    let ciphers: Vec<_> = all.iter().filter(|suite| suite.tls13().is_some()).map(|it| it.suite()).collect();
+    assert_eq!(ciphers.len(), 3);
+    for cipher in ciphers {
+        let mut pair = shake(Some(cipher), |flight| vec![flight], b"");
+        for round in 0..3 {
+            let bytes = pair.sealed(&pattern(1000 + round));
+            pair.wire.bring(&bytes);
+            assert_eq!(ready(pair.read(2000)).unwrap(), pattern(1000 + round), "{cipher:?}");
+            ready(pair.write(&[&pattern(500), &pattern(20_000)])).unwrap();
+            assert_eq!(pair.heard().unwrap(), [pattern(500), pattern(20_000)].concat(), "{cipher:?}");
+            pair.caller.refresh_traffic_keys().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_handshake_that_fails_tells_why() {
     let perform = |bytes: &[u8]| {
         let wire = Wire::default();
         wire.bring(bytes);
         wire.end();
-        let mut handshake = Box::pin(perform(configs().1, wire.clone(), || ()));
+        let mut handshake = Box::pin(perform(configs(None).1, wire.clone(), || ()));
         let done = handshake.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
         let Poll::Ready(Err((failure, _))) = done else { panic!("it came to something") };
         (failure, wire.taken().concat())
