@@ -19,7 +19,8 @@ fn a_handshake_may_come_in_any_pieces() {
 #[test]
 fn each_cipher_passes_both_ways() {
     let all = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
-    let ciphers: Vec<_> = all.iter().filter(|suite| suite.tls13().is_some()).map(|it| it.suite()).collect();
+    let ciphers: Vec<_> =
+        all.iter().filter(|suite| suite.tls13().is_some()).map(rustls::SupportedCipherSuite::suite).collect();
     assert_eq!(ciphers.len(), 3);
     for cipher in ciphers {
         let mut pair = shake(Some(cipher), |flight| vec![flight], b"");
