@@ -40,11 +40,18 @@ impl<'a> Host<'a> {
             if trimmed.is_empty() || trimmed.len() > 253 {
                 return Err(invalid("it is empty or longer than 253 characters"));
             }
-            if trimmed.split('.').any(str::is_empty) {
-                return Err(invalid("it holds an empty label"));
+            let mut before = b'.';
+            for byte in trimmed.bytes() {
+                if byte == b'.' && before == b'.' {
+                    return Err(invalid("it holds an empty label"));
+                }
+                if !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'_' | b'.') {
+                    return Err(invalid("it holds a character that no host name has"));
+                }
+                before = byte;
             }
-            if !trimmed.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-                return Err(invalid("it holds a character that no host name has"));
+            if before == b'.' {
+                return Err(invalid("it holds an empty label"));
             }
             trimmed
         };
@@ -60,6 +67,11 @@ impl<'a> Host<'a> {
             Cow::Owned(text)
         };
         Ok(Self { text, name: trimmed.len() })
+    }
+
+    /// The same host, of which the text lies elsewhere; none if that says another.
+    pub fn in_text<'b>(&self, text: &'b str) -> Option<Host<'b>> {
+        (text == self.text).then_some(Host { text: Cow::Borrowed(text), name: self.name })
     }
 
     /// With the port, if one was given: what is forwarded.
@@ -124,6 +136,9 @@ mod tests {
         ] {
             let host = Host::parse(raw).unwrap_or_else(|denial| panic!("{raw}: {denial}"));
             assert_eq!((host.as_str(), host.name()), (text, name), "{raw}");
+            let elsewhere = text.to_owned();
+            assert_eq!(host.in_text(&elsewhere), Some(host.clone()), "{raw}");
+            assert_eq!(host.in_text("other"), None, "{raw}");
         }
     }
 

@@ -133,10 +133,11 @@ async fn forward(
     let method = if wish == Some(Wish::Connect) { Method::GET } else { method };
 
     let host_field = fields.get(http::header::HOST).cloned();
-    let host = framing::host(&uri, &fields)?;
-    let host = host_value(host.as_str(), host_field)?;
+    let named = framing::host(&uri, &fields)?;
+    let host = host_value(named.as_str(), host_field)?;
     let host_text = host.to_str().map_err(|_| Denial::new(Code::InvalidHost, "the host is no text"))?;
-    let host_name = authorize::host::Host::parse(host_text)?;
+    let same = named.in_text(host_text);
+    let host_name = same.ok_or_else(|| Denial::new(Code::InvalidHost, "the host has two forms"))?;
     let path = path_of(&uri, &method).and_then(Path::parse);
     if let Err(denial) = &path
         && !session.spares(denial.code)
