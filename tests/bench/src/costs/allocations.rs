@@ -79,7 +79,7 @@ fn a_request_allocates_little() {
             ("HTTP/1.1 with HTTP Basic", BASIC, Offer::Http1, 30.5),
             ("HTTP/1.1 with a secret header", HEADER, Offer::Http1, 33.5),
             ("HTTP/1.1 with rules", RULES, Offer::Http1, 20.5),
-            ("HTTP/2", HTTP, Offer::Http2, 26.5),
+            ("HTTP/2", HTTP, Offer::Http2, 21.5),
             ("bytes", TCP, Offer::Nothing, 2.5),
         ] {
             let mut caller = caller(pki, Sent { door, offer }).await;

@@ -52,7 +52,7 @@ fn a_request_takes_few_instructions() {
         for (what, sent, most) in [
             ("HTTP/1.1", Sent { door: HTTP, offer: Offer::Http1 }, 96_000.0),
             ("HTTP/1.1 with HTTP Basic", Sent { door: BASIC, offer: Offer::Http1 }, 125_000.0),
-            ("HTTP/2", Sent { door: HTTP, offer: Offer::Http2 }, 225_000.0),
+            ("HTTP/2", Sent { door: HTTP, offer: Offer::Http2 }, 75_000.0),
             ("bytes", Sent { door: TCP, offer: Offer::Nothing }, 80_000.0),
         ] {
             let few = instructions(pki, sent, 200).await;

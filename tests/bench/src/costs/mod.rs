@@ -65,8 +65,13 @@ fn way(pki: &Pki, sent: Sent) -> Way {
 }
 
 async fn caller(pki: &Pki, sent: Sent) -> Caller {
+    callers(pki, sent, 1, 1).await.pop().unwrap()
+}
+
+/// On so many connections, with so many streams on each where it is HTTP/2.
+async fn callers(pki: &Pki, sent: Sent, connections: usize, streams: usize) -> Vec<Caller> {
     let asked = crate::rows::shown(sent.door, Asked::get(1024));
-    way(pki, sent).callers(sent.offer, 1, 1, &asked).await.unwrap().pop().unwrap()
+    way(pki, sent).callers(sent.offer, connections, streams, &asked).await.unwrap()
 }
 
 async fn ask(caller: &mut Caller, times: u32) {
