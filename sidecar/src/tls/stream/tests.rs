@@ -7,13 +7,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme,
+    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, ServerConfig,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
 use super::super::handshake::{Failure, perform};
+use super::super::{Admission, server_config};
 use super::*;
+use crate::authorize::door::ClientCertificate;
+use crate::identify::{Caller, Refusal};
 
 mod ends;
 mod faults;
@@ -128,6 +133,20 @@ pub(super) struct Pair {
     pub(super) stream: TlsStream<Wire>,
 }
 
+/// Nobody is asked for a certificate.
+#[derive(Debug)]
+struct Nobody;
+
+impl Admission for Nobody {
+    fn admit(&self, _: &[CertificateDer<'_>], _: UnixTime) -> Result<Arc<Caller>, Box<Refusal>> {
+        unreachable!("no certificate was asked for")
+    }
+
+    fn hints(&self) -> Vec<DistinguishedName> {
+        Vec::new()
+    }
+}
+
 #[derive(Debug)]
 struct Anyone(Arc<rustls::crypto::CryptoProvider>);
 
@@ -174,25 +193,19 @@ fn configs(cipher: Option<CipherSuite>) -> (Arc<ClientConfig>, Arc<ServerConfig>
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let versions = &[&rustls::version::TLS13];
-    let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    server.enable_secret_extraction = true;
-    server.send_tls13_tickets = 0;
-    server.alpn_protocols = vec![b"h2".to_vec()];
+    let certified = CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider).unwrap();
+    let certificate = Arc::new(SingleCertAndKey::from(certified));
+    let server =
+        server_config(&provider, certificate, Arc::new(Nobody), ClientCertificate::Unwanted, &[b"h2"]);
     let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
+        .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
         .with_no_client_auth();
     client.alpn_protocols = vec![b"h2".to_vec()];
     client.enable_secret_extraction = true;
-    (Arc::new(client), Arc::new(server))
+    (Arc::new(client), server.unwrap())
 }
 
 /// Performs a handshake in which what the caller sends is cut by `cut`; `ahead` follows its last flight at once.

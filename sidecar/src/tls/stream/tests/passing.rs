@@ -36,6 +36,12 @@ fn each_cipher_passes_both_ways() {
 }
 
 #[test]
+fn the_cipher_that_costs_least_is_taken() {
+    let suite = pair().caller.negotiated_cipher_suite().unwrap();
+    assert_eq!(suite.suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
+}
+
+#[test]
 fn a_handshake_that_fails_tells_why() {
     let perform = |bytes: &[u8]| {
         let wire = Wire::default();
