@@ -116,12 +116,21 @@ pub(super) async fn send(
     let (mut way, mut is_reused) = acquire(&session.worker, permit, place).await?;
     let mut is_first = true;
     loop {
-        let may_come_back = matches!(way, Way::Many(_)) || (is_reused && is_idempotent);
-        let again = (is_first && is_empty && may_come_back).then(|| repeat(&request));
         // Pinned one by one: together in one future, the request would lie in it once more.
-        let outcome = match way {
-            Way::One(upstream) => patience.wait(pin!(http1::send(upstream, Rc::clone(place), request))).await,
-            Way::Many(stream) => patience.wait(pin!(http2::send(stream, request))).await,
+        let (outcome, again) = match way {
+            Way::One(upstream) => {
+                let body = std::mem::replace(request.body_mut(), Outbound::Empty);
+                let outcome = {
+                    let sending = pin!(http1::send(upstream, Rc::clone(place), &request, body));
+                    patience.wait(sending).await
+                };
+                let may_come_back = is_first && is_empty && is_reused && is_idempotent;
+                (outcome, may_come_back.then_some(request))
+            }
+            Way::Many(stream) => {
+                let again = (is_first && is_empty).then(|| repeat(&request));
+                (patience.wait(pin!(http2::send(stream, request))).await, again)
+            }
         };
         let Some(outcome) = outcome else {
             return Err(Denial::new(Code::ApplicationTimeout, "the application did not answer in time"));

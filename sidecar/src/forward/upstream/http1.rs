@@ -79,13 +79,14 @@ impl Upstream {
     }
 }
 
-/// Sends a request, and waits for the head of its answer.
+/// Sends a request, whose body is given beside its head, and waits for the head of its answer.
 pub(super) async fn send(
     upstream: Upstream,
     place: Rc<Place>,
-    request: Request<Outbound>,
+    request: &Request<Outbound>,
+    body: Outbound,
 ) -> Result<Response<Received>, Failure> {
-    let (upstream, head, sending) = exchange(upstream, request).await?;
+    let (upstream, head, sending) = exchange(upstream, request, body).await?;
     if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure {
             denial: Denial::new(Code::ApplicationFailed, "the application switched protocols unasked"),
@@ -104,7 +105,7 @@ pub(in crate::forward) async fn ask(
     upstream: Upstream,
     request: Request<Outbound>,
 ) -> Result<(Upstream, Head), Denial> {
-    match exchange(upstream, request).await {
+    match exchange(upstream, &request, Outbound::Empty).await {
         Ok((upstream, head, _)) => Ok((upstream, head)),
         Err(failure) => Err(failure.denial),
     }
@@ -118,11 +119,11 @@ pub(in crate::forward) fn rest(upstream: Upstream, body: answer::Body) -> Receiv
 /// Beside the head comes what is still to be sent of the request.
 async fn exchange(
     mut upstream: Upstream,
-    request: Request<Outbound>,
+    request: &Request<Outbound>,
+    body: Outbound,
 ) -> Result<(Upstream, Head, Option<Pump>), Failure> {
-    let method = request.method().clone();
-    let mut sending = Sending::request(request);
-    let (mut reading, mut is_sent) = (Reading::new(method), false);
+    let mut sending = Sending::request(request, body);
+    let (mut reading, mut is_sent) = (Reading::new(request.method().clone()), false);
     let outcome = poll_fn(|context| {
         if !is_sent {
             let mut transport = upstream.transport.borrow_mut();

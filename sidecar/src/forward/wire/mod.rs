@@ -173,7 +173,8 @@ pub fn written<B>(request: Request<B>) -> Option<Vec<u8>>
 where
     B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
-    all_of(Sending::request(request))
+    let (head, body) = request.into_parts();
+    all_of(Sending::request(&Request::from_parts(head, ()), body))
 }
 
 /// The bytes in which a caller who asked in these bytes gets an answer, at a time of day in seconds since the epoch, if

@@ -46,10 +46,10 @@ pub(in crate::forward) enum Fault {
 pub(super) const HEAD: usize = 1 << 10;
 
 impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
-    /// Of a request. The framing is the body's own, whatever the headers say: its length, or chunks where it has none.
-    pub(in crate::forward) fn request(request: Request<B>) -> Self {
-        let (parts, body) = request.into_parts();
-        let headers = &parts.headers;
+    /// Of a request, its body beside it. The framing is the body's own, whatever the headers say: its length, or chunks
+    /// where it has none.
+    pub(in crate::forward) fn request<A>(request: &Request<A>, body: B) -> Self {
+        let headers = request.headers();
         let framing = if body.is_end_stream() {
             Framing::Over
         } else if let Some(length) = body.size_hint().exact() {
@@ -58,9 +58,11 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
             Framing::Chunked(announced(headers))
         };
         let mut head = Vec::with_capacity(HEAD);
-        head.extend_from_slice(parts.method.as_str().as_bytes());
+        head.extend_from_slice(request.method().as_str().as_bytes());
         head.push(b' ');
-        head.extend_from_slice(parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
+        head.extend_from_slice(
+            request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
+        );
         head.extend_from_slice(b" HTTP/1.1\r\n");
         for (name, value) in headers {
             match (name, &framing) {
