@@ -1,7 +1,5 @@
 //! An answer's head as a caller over HTTP/1.1 gets it, and how its body's end is told (RFC 9112 section 6).
 
-use std::cell::Cell;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -9,11 +7,10 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING}
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimePrinter;
 
 use super::request::Head;
 use super::sending::{Framing, HEAD, Sending, announced, line};
+use crate::forward::date;
 
 /// What the request was like that is answered.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +80,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
             Framing::Over | Framing::UntilClose => {}
         }
         if !has_date && status != StatusCode::SWITCHING_PROTOCOLS {
-            push_date(&mut head, now);
+            line(&mut head, &DATE, &date::at(now));
         }
         match (keeps, asked.is_http11) {
             // It has said so itself.
@@ -119,30 +116,6 @@ fn framing<B: Body>(status: StatusCode, headers: &HeaderMap, body: &B, asked: As
         None if asked.takes_trailers => Framing::Chunked(announced(headers)),
         None => Framing::Chunked(Vec::new()),
     }
-}
-
-thread_local! {
-    /// A second since the epoch, and how it is written.
-    static DATE_LINE: Cell<(i64, [u8; DATE_BYTES])> = const { Cell::new((i64::MIN, [0; DATE_BYTES])) };
-}
-
-/// `date: Sun, 06 Nov 1994 08:49:37 GMT` and its CRLF.
-const DATE_BYTES: usize = 37;
-
-/// RFC 9110 section 6.6.1.
-fn push_date(head: &mut Vec<u8>, now: i64) {
-    let (second, known) = DATE_LINE.get();
-    if second == now {
-        return head.extend_from_slice(&known);
-    }
-    let Ok(time) = Timestamp::from_second(now) else { return };
-    let mut text = String::with_capacity(DATE_BYTES);
-    let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&time) else { return };
-    let _ = write!(text, "date: {date}\r\n");
-    if let Ok(bytes) = <[u8; DATE_BYTES]>::try_from(text.as_bytes()) {
-        DATE_LINE.set((now, bytes));
-    }
-    head.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]
