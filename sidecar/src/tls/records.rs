@@ -22,6 +22,9 @@ pub(super) const PLAINTEXT: usize = 1 << 14;
 /// Most bytes of a whole record: with the header, the inner type, padding and the tag (RFC 8446, section 5.2).
 pub(super) const RECORD: usize = HEADER + PLAINTEXT + 256;
 
+/// The version that all of them tell (RFC 8446, section 5.1): that of TLS 1.2.
+const VERSION: [u8; 2] = [3, 3];
+
 /// Records without content that may follow one another.
 const EMPTY: u8 = 32;
 /// Key updates that may follow one another without content between them: each costs work.
@@ -84,7 +87,7 @@ impl Fault {
 /// # Errors
 /// If no record of this connection can begin like that.
 pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, Fault> {
-    let Some([kind, major, _, high, low]) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
+    let Some([kind, version @ .., high, low]) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
     if ContentType::from(*kind) != ContentType::ApplicationData {
         // Everything is sealed by now, and what is sealed has this type on the outside.
         let error = match ContentType::from(*kind) {
@@ -96,7 +99,8 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, Fault> {
         };
         return Err(Fault::new(AlertDescription::UnexpectedMessage, error));
     }
-    if *major != 3 {
+    // It is sealed with the content, but rustls takes it for what it should be.
+    if *version != VERSION {
         return Err(Fault::new(AlertDescription::DecodeError, InvalidMessage::UnknownProtocolVersion));
     }
     let whole = HEADER + usize::from(u16::from_be_bytes([*high, *low]));

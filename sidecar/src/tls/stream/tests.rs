@@ -23,6 +23,7 @@ use crate::identify::{Caller, Refusal};
 mod ends;
 mod faults;
 mod passing;
+mod random;
 
 /// Both directions of a connection, in memory.
 #[derive(Clone, Default)]

@@ -129,8 +129,10 @@ fn what_is_no_record_ends_the_connection() {
         assert!(matches!(error, Error::InappropriateMessage { .. }), "{kind}: {error:?}");
         assert_eq!(alert, Some(UnexpectedMessage), "in the clear: {kind}");
     }
-    let (_, alert) = forger().refused(&[23, 2, 3, 0, 40]);
-    assert_eq!(alert, Some(DecodeError));
+    for version in [[2, 3], [3, 1], [3, 4]] {
+        let (_, alert) = forger().refused(&[23, version[0], version[1], 0, 40]);
+        assert_eq!(alert, Some(DecodeError), "{version:?}");
+    }
     let [high, low] = u16::try_from(RECORD - HEADER + 1).unwrap().to_be_bytes();
     let refused = forger().refused(&[23, 3, 3, high, low]);
     assert_eq!(refused, (Error::PeerSentOversizedRecord, Some(RecordOverflow)));
