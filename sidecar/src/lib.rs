@@ -23,6 +23,7 @@ pub mod identify;
 pub mod limits;
 pub mod listener;
 pub mod log;
+mod memory;
 pub mod metrics;
 pub mod observe;
 pub mod original_destination;

@@ -21,6 +21,7 @@ use crate::forward::{Pool, Timers};
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::log::{self, Asked, Party};
+use crate::memory;
 use crate::metrics::{Kind, WorkerMetrics};
 use crate::observe::audit::Audits;
 use crate::observe::export;
@@ -30,6 +31,9 @@ use crate::signal::Order;
 const TICK: Duration = Duration::from_secs(1);
 /// Longer than any time-out of a request, so that the request's own answer comes first.
 const STALL_GRACE: u64 = 5;
+
+/// Connections whose memory is worth giving back, once most of them have ended.
+const MANY: usize = 256;
 
 /// What the control thread and the listeners tell a worker.
 enum Message {
@@ -76,6 +80,8 @@ pub(crate) struct Worker {
     pub(crate) timers: Rc<Timers>,
     pub(crate) checker: Checker,
     load: Arc<AtomicUsize>,
+    /// The most connections since memory was given back.
+    most: Cell<usize>,
     generation: RefCell<Option<Arc<Generation>>>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
     next_key: Cell<u64>,
@@ -162,6 +168,7 @@ impl Worker {
             started_with: settings,
             metrics,
             load,
+            most: Cell::new(0),
             generation: RefCell::default(),
             connections: RefCell::default(),
             next_key: Cell::new(0),
@@ -177,7 +184,9 @@ impl Worker {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !(self.draining.get() && self.load.load(Relaxed) == 0) {
-            let is_busy = self.draining.get() || self.load.load(Relaxed) > 0 || !self.pool.is_empty();
+            let load = self.load.load(Relaxed);
+            let is_large = self.most.get() >= MANY;
+            let is_busy = self.draining.get() || load > 0 || is_large || !self.pool.is_empty();
             tokio::select! {
                 message = inbox.recv() => match message {
                     Some(Message::Connection(inbound)) => self.start(inbound),
@@ -239,6 +248,7 @@ impl Worker {
     fn tick(&self) {
         let now = self.read_clocks();
         self.pool.evict();
+        self.shrink();
         let wall = UnixTime::now();
         let limits = self.limits();
         let (idle, header) = (limits.idle.as_secs(), limits.header.as_secs());
@@ -264,6 +274,17 @@ impl Worker {
             } else if connection.is_expired(wall) || (quiet > idle && !is_busy) {
                 connection.signal.give(Order::Finish);
             }
+        }
+    }
+
+    /// Gives memory back once most connections have ended.
+    fn shrink(&self) {
+        let load = self.load.load(Relaxed);
+        self.most.set(self.most.get().max(load));
+        if self.most.get() >= MANY && load < self.most.get() / 4 {
+            self.connections.borrow_mut().shrink_to_fit();
+            memory::trim();
+            self.most.set(load);
         }
     }
 

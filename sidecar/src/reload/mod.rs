@@ -21,17 +21,19 @@ use tokio::sync::{Notify, watch};
 use crate::budget::Budget;
 use crate::generation::{Generation, GenerationError};
 use crate::limits::Limits;
-use crate::log;
 use crate::metrics::ControlMetrics;
 use crate::readiness::{Pending, Readiness};
 use crate::settings::Tracing;
 use crate::status::Status;
 use crate::worker::Handle;
+use crate::{log, memory};
 
 /// How often the files are looked at, should a notification get lost.
 const POLL: Duration = Duration::from_secs(1);
 /// After a notification, so that files which are written one after the other are seen together.
 const SETTLE: Duration = Duration::from_millis(20);
+/// After the last look, before what it took is given back: those who just called need not wait for it.
+const REST: Duration = Duration::from_millis(250);
 /// Waits between attempts, before files that don't fit together are given up: they may be half written.
 const RETRIES: [Duration; 4] = [
     Duration::from_millis(50),
@@ -193,8 +195,13 @@ impl Reloader {
             // Wait for a reason to look again. What was rejected may have been so for a passing reason, such as a
             // full disk, of which the files show nothing.
             (attempt, are_new) = (0, true);
+            let mut is_settled = false;
             loop {
                 tokio::select! {
+                    () = tokio::time::sleep(REST), if !is_settled => {
+                        is_settled = true;
+                        memory::settle();
+                    }
                     () = changed.notified() => {
                         tokio::time::sleep(SETTLE).await;
                         seen = fingerprint(&self.source.files());
