@@ -142,6 +142,21 @@ async fn whoever_has_no_accepted_certificate_gets_an_alert() {
     assert!(matches!(attempt, Attempt::Answered(200, _)), "{attempt:?}");
 }
 
+/// A certificate is no secret: whoever shows one that was accepted before, and doesn't hold its key, is nobody.
+#[tokio::test]
+async fn a_certificate_that_was_accepted_before_opens_nothing_without_its_key() {
+    let house = Ports::build().await;
+    for _ in 0..2 {
+        let attempt = house.client(Some(&house.gateway)).get("/orders").await;
+        assert!(matches!(attempt, Attempt::Answered(200, _)), "{attempt:?}");
+    }
+    let without_key = Leaf { key: house.pki.gateway().key, ..house.gateway.clone() };
+    let attempt = house.client(Some(&without_key)).get("/orders").await;
+    assert!(matches!(attempt, Attempt::Alert(_)), "{attempt:?}");
+    house.sidecar.refused("HandshakeFailed").await;
+    assert_eq!(house.http.hits(), 2);
+}
+
 #[tokio::test]
 async fn a_valid_identity_without_this_route_is_denied() {
     let house = Ports::build().await;
