@@ -93,7 +93,8 @@ mod tests {
         let mut ping = [0; 4];
         socket.read_exact(&mut ping).await.unwrap();
         shutter.shut();
-        assert_eq!(caller.read(&mut ping).await.unwrap(), 0);
+        let end = tokio::time::timeout(std::time::Duration::from_secs(10), caller.read(&mut ping));
+        assert_eq!(end.await.expect("at once").unwrap(), 0);
         assert!(socket.write_all(b"pong").await.is_err());
         assert_eq!(socket.read(&mut ping).await.unwrap(), 0);
         drop(socket);
