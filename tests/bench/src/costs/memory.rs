@@ -13,9 +13,9 @@ const CONNECTIONS: usize = 2000;
 fn what_is_idle_takes_little_memory() {
     stage(async |pki| {
         for (what, door, offer, most) in [
-            ("HTTP/1.1", HTTP, Offer::Http1, 58_000.0),
+            ("HTTP/1.1", HTTP, Offer::Http1, 9_500.0),
             ("HTTP/2", HTTP, Offer::Http2, 32_768.0),
-            ("bytes", TCP, Offer::Nothing, 58_000.0),
+            ("bytes", TCP, Offer::Nothing, 6_500.0),
         ] {
             let proxy = Proxy::start(Kind::Postern, &released(), pki).await.unwrap();
             let (before, each) = measure::idle_costs(&proxy, pki, door, offer, CONNECTIONS).await.unwrap();

@@ -80,9 +80,10 @@ async fn ask(caller: &mut Caller, times: u32) {
     }
 }
 
-/// Says what was found, so that bounds can be lowered, and fails above the bound.
+/// Says what was found, so that bounds can be lowered, and fails above the bound. Only what is bounded below one may
+/// be nothing at all.
 fn bounded(what: &str, found: f64, most: f64) {
     println!("{what}: {found:.2} (at most {most})");
     assert!(found <= most, "{what}: {found:.2} is more than {most}");
-    assert!(found > 0.0, "{what}: the test counts nothing");
+    assert!(found > 0.0 || most < 1.0, "{what}: the test counts nothing");
 }
