@@ -22,6 +22,9 @@ impl<'a> Path<'a> {
         if !raw.starts_with('/') {
             return Err(ambiguous("it does not begin with a slash"));
         }
+        if is_simple(raw.as_bytes()) {
+            return Ok(Self(Cow::Borrowed(raw)));
+        }
         let encoded = if raw.bytes().all(is_plain) { Cow::Borrowed(raw) } else { Cow::Owned(recode(raw)?) };
         refuse_double_encoding(&encoded)?;
         if encoded.split('/').any(is_dotted) {
@@ -44,6 +47,18 @@ impl<'a> Path<'a> {
     pub fn has_prefix(&self, prefix: &str) -> bool {
         self.0.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
+
+/// Whether nothing in it needs a closer look, as in most paths: it is canonical then.
+fn is_simple(path: &[u8]) -> bool {
+    let (mut is_simple, mut before) = (true, 0);
+    for byte in path {
+        is_simple &= byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
+        // No segment begins with a dot.
+        is_simple &= (before, *byte) != (b'/', b'.');
+        before = *byte;
+    }
+    is_simple
 }
 
 fn ambiguous(what: &'static str) -> Denial {

@@ -37,6 +37,8 @@ struct Half {
     written: usize,
     /// Something was written since the last flush.
     is_unflushed: bool,
+    /// Whether a TLS connection that ends without saying so has ended all the same.
+    takes_any_end: bool,
     stage: Stage,
 }
 
@@ -63,6 +65,11 @@ enum Stage {
 }
 
 impl Copy {
+    /// Where the other end may end its TLS without a `close_notify` (RFC 8446 section 6.1), as many applications do.
+    pub(super) fn with_any_end() -> Self {
+        Self { there: Half::default(), back: Half { takes_any_end: true, ..Half::default() } }
+    }
+
     /// Until both directions have ended.
     ///
     /// # Errors
@@ -138,8 +145,14 @@ impl Half {
         W: AsyncWrite + Unpin,
     {
         let mut read = ReadBuf::new(scratch);
-        if Pin::new(from).poll_read(context, &mut read)?.is_pending() {
-            return Ok(Poll::Pending);
+        match Pin::new(from).poll_read(context, &mut read) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Err(error))
+                if self.takes_any_end && error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                return Ok(Poll::Ready(0));
+            }
+            Poll::Ready(read) => read?,
         }
         let all = read.filled();
         self.read += all.len();

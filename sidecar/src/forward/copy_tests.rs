@@ -12,6 +12,8 @@ struct End {
     /// Has as much to say as anybody reads.
     is_endless: bool,
     breaks: bool,
+    /// Its TLS ends without a word, once all was said.
+    is_cut_off: bool,
     /// What it takes before it is full.
     room: usize,
     heard: Vec<u8>,
@@ -34,7 +36,11 @@ impl AsyncRead for End {
             return Poll::Ready(Ok(()));
         }
         if self.says.is_empty() {
-            return Poll::Pending;
+            return if self.is_cut_off {
+                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+            } else {
+                Poll::Pending
+            };
         }
         buffer.put_slice(self.says.remove(0));
         Poll::Ready(Ok(()))
@@ -155,4 +161,19 @@ fn an_end_that_breaks_ends_both_directions() {
         let polled = turn(&mut Copy::default(), &mut one, &mut other).0;
         assert!(matches!(polled, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset));
     }
+}
+
+/// What came before such an end is passed on, and then the end; a caller's end of this kind is none.
+#[test]
+fn an_application_may_end_without_a_word() {
+    let cut_off = || End { says: vec![b"last"], is_cut_off: true, room: 10, ..End::default() };
+    let silent = || End { room: 10, ..End::default() };
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut caller, mut application) = (silent(), cut_off());
+    let polled = Copy::with_any_end().poll(&mut context, &mut caller, &mut application);
+    assert!(polled.is_pending() && caller.is_shut);
+    assert_eq!(caller.heard, b"last");
+    let (mut caller, mut application) = (cut_off(), silent());
+    let polled = Copy::with_any_end().poll(&mut context, &mut caller, &mut application);
+    assert!(matches!(polled, Poll::Ready(Err(_))) && !application.is_shut);
 }

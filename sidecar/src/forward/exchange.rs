@@ -125,7 +125,9 @@ async fn forward(
     record: &Record,
 ) -> Result<Forwarded, Denial> {
     let worker = &session.worker;
-    framing::check(request.uri(), request.version(), request.headers(), &worker.limits())?;
+    if request.version() == Version::HTTP_2 {
+        framing::check_http2(request.uri(), request.headers(), &worker.limits())?;
+    }
     let wish = upgrade::wish(&request)?;
     let (parts, body) = request.into_parts();
     let Parts { method, uri, headers: mut fields, .. } = parts;

@@ -30,7 +30,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Belong to one hop (RFC 9110 section 7.6.1, and what was in use before it).
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -42,7 +42,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// What trailers must not carry, beside what is of the hop or reserved.
-const LATE: [HeaderName; 12] = [
+static LATE: [HeaderName; 12] = [
     AUTHORIZATION,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
@@ -215,8 +215,11 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    // Mostly there is none: one pass over the names costs less than looking each of these up.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 

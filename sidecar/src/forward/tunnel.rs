@@ -56,7 +56,8 @@ impl Tunnel {
         // In which something moved.
         let turns = Cell::new(0);
         let (mut caller, mut application) = (caller, application);
-        let mut copy = Copy::default();
+        // What it sent before must not be lost, and its own protocol says whether it is whole.
+        let mut copy = Copy::with_any_end();
         let mut idle = pin!(until_idle(&turns, worker.limits().idle));
         let mut expiry = pin!(expiry(in_flight.connection()));
         poll_fn(|context| {

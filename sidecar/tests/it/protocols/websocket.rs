@@ -142,7 +142,8 @@ where
     socket.send(large.clone()).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap(), large);
     socket.close(None).await.unwrap();
-    assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
+    let last = socket.next().await;
+    assert!(matches!(last, Some(Ok(Message::Close(_)))), "{last:?}");
     // How the bytes end after that is no matter of the protocol's.
     assert!(!matches!(socket.next().await, Some(Ok(_))));
 }
