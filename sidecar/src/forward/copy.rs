@@ -147,9 +147,7 @@ impl Half {
         let mut read = ReadBuf::new(scratch);
         match Pin::new(from).poll_read(context, &mut read) {
             Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(Err(error))
-                if self.takes_any_end && error.kind() == io::ErrorKind::UnexpectedEof =>
-            {
+            Poll::Ready(Err(error)) if self.takes_any_end && error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Ok(Poll::Ready(0));
             }
             Poll::Ready(read) => read?,
