@@ -22,7 +22,7 @@ demo: load ## a real Kubernetes, Postern on it, and the attempts to walk around 
 	$(IN) cargo run --locked --offline --quiet -p postern-tests --bin demo
 
 .PHONY: test
-test: lint check-generated licences unit check-tracing check-chart check-admission servers e2e ## everything: what CI runs
+test: lint check-generated licences unit check-tracing check-chart check-admission servers costs e2e ## everything: what CI runs
 
 .PHONY: prerequisites
 prerequisites: ## install or name what this machine lacks
