@@ -84,10 +84,13 @@ impl Copy {
         A: AsyncRead + AsyncWrite + Unpin,
         B: AsyncRead + AsyncWrite + Unpin,
     {
-        let there = self.there.poll(context, one, other)?;
-        let back = self.back.poll(context, other, one)?;
-        ready!(there);
-        back.map(Ok)
+        // Both have their turn before an error of one ends them: what has come already is still passed on.
+        let there = self.there.poll(context, one, other);
+        let back = self.back.poll(context, other, one);
+        match (there?, back?) {
+            (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
     }
 
     /// What has moved since this was asked last.

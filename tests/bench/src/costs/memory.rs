@@ -20,7 +20,7 @@ fn what_is_idle_takes_little_memory() {
             let proxy = Proxy::start(Kind::Postern, &released(), pki).await.unwrap();
             let (before, each) = measure::idle_costs(&proxy, pki, door, offer, CONNECTIONS).await.unwrap();
             if door == HTTP && offer == Offer::Http1 {
-                bounded("KiB of an idle sidecar (PSS)", before, 12.0 * 1024.0);
+                bounded("KiB of an idle sidecar (PSS)", before, 5.5 * 1024.0);
             }
             bounded(&format!("bytes of an idle connection, {what}"), each, most);
         }
