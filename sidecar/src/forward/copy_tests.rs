@@ -177,3 +177,11 @@ fn an_application_may_end_without_a_word() {
     let polled = Copy::with_any_end().poll(&mut context, &mut caller, &mut application);
     assert!(matches!(polled, Poll::Ready(Err(_))) && !application.is_shut);
 }
+
+#[test]
+fn what_has_come_is_passed_on_although_the_other_direction_breaks() {
+    let mut one = End { breaks: true, ..saying(&[]) };
+    let mut other = saying(&[b"last words", b""]);
+    assert!(matches!(turn(&mut Copy::default(), &mut one, &mut other).0, Poll::Ready(Err(_))));
+    assert_eq!((&*one.heard, one.is_shut), (&b"last words"[..], true));
+}
