@@ -1,7 +1,6 @@
 //! How a connection comes in: by which door, with or without TLS, and as whose.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +18,7 @@ use crate::authorize::{Ask, Code, Denial, Request, authorize, closed};
 use crate::budget::Ticket;
 use crate::destination::Target;
 use crate::first_bytes::{self, Speaks};
-use crate::forward;
+use crate::forward::{self, Serving};
 use crate::generation::Generation;
 use crate::identify::Refusal;
 use crate::log::line::Outcome;
@@ -27,9 +26,6 @@ use crate::log::{self, Asked, Party};
 use crate::metrics::{Handshake, Kind};
 use crate::tls::{self, Admission as _, HandshakeError, Peer};
 use crate::worker::Worker;
-
-/// What serves a connection that has come in. A silent connection holds this and nothing of how it came in.
-type Serving = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, inbound: Box<Inbound>) {
@@ -89,7 +85,7 @@ async fn by_door(
             ticket.open().map_err(bare)?;
             let connection = Connection::new(way, ticket, Entry::Paths, Kind::Open);
             connection.head_since.set(Some(worker.now()));
-            return Ok(Some(http(worker, worker.register(connection), &generation, stream, false)));
+            return Ok(forward::http(worker, worker.register(connection), &generation, stream, false));
         }
         Some(Door::Locked(_)) => {}
     }
@@ -207,7 +203,7 @@ where
     connection.settle(locked, generation, worker.now());
     let connection = worker.register(connection);
     if connection.kind == Kind::Http {
-        return Ok(Some(http(worker, connection, generation, stream, is_http2)));
+        return Ok(forward::http(worker, connection, generation, stream, is_http2));
     }
     match bytes(worker, connection, stream).await {
         Ok(serving) => Ok(Some(serving)),
@@ -216,21 +212,6 @@ where
             Ok(None)
         }
     }
-}
-
-/// Serves requests.
-fn http<S>(
-    worker: &Rc<Worker>,
-    connection: Registered,
-    generation: &Arc<Generation>,
-    stream: S,
-    is_http2: bool,
-) -> Serving
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (worker, generation) = (Rc::clone(worker), Arc::clone(generation));
-    Box::pin(async move { forward::http(&worker, &connection, &generation, stream, is_http2).await })
 }
 
 /// Admits a connection whose bytes are not looked at; then they are passed on.

@@ -195,8 +195,8 @@ impl Half {
     }
 }
 
-/// Lends this thread's space.
-fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+/// Lends this thread's space for what is read.
+pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut space = SCRATCH_SPACE.take();
     if space.is_empty() {
         space = vec![0; SCRATCH];

@@ -29,6 +29,6 @@ mod websocket;
 pub mod wire;
 
 pub(crate) use self::pool::Pool;
-pub(crate) use self::server::serve as http;
+pub(crate) use self::server::{Serving, serve as http};
 pub(crate) use self::stream::pass as bytes;
 pub(crate) use self::upstream::{Timers, dial};

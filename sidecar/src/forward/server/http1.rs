@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::inlet::{Inlet, Next};
+use crate::connection::Registered;
 use crate::forward::body::Answer;
 use crate::forward::exchange::{self, Session};
 use crate::forward::io::Watched;
@@ -28,12 +29,12 @@ enum End {
     Tunnel(Tunnel),
 }
 
-/// Serves requests until the caller or the sidecar ends the connection.
-pub(super) async fn serve<S>(session: Rc<Session>, stream: Watched<S>)
+/// Serves requests until the caller or the sidecar ends the connection, which is `registered` as long.
+pub(super) async fn serve<S>(session: Rc<Session>, stream: Watched<S>, registered: Registered)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let connection = &session.connection;
+    let connection = &*registered;
     let inlet = Inlet::new(stream, connection, &session.worker.limits());
     let end = unless_stopped(&session, requests(&session, &inlet)).await;
     if let Some(fault) = inlet.take_fault() {

@@ -10,13 +10,14 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use http::Request;
 use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::request_body::{Broken, Http1Body, Source};
 use crate::authorize::Denial;
 use crate::connection::Connection;
 use crate::forward::body::CallerBody;
+use crate::forward::copy::with_scratch;
 use crate::forward::io::Watched;
 use crate::forward::wire::request::{Head, Heads, stand_in};
 use crate::forward::wire::{Asked, Rest};
@@ -236,11 +237,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
     }
 
     fn poll_fill(&self, state: &mut State, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if state.buffer.capacity() == state.buffer.len() {
-            state.buffer.reserve(state.room);
-        }
         let mut stream = self.stream.borrow_mut();
-        let count = ready!(poll_read_buf(Pin::new(&mut *stream), context, &mut state.buffer))?;
+        let read = if state.body.is_some() {
+            if state.buffer.capacity() == state.buffer.len() {
+                state.buffer.reserve(state.room);
+            }
+            poll_read_buf(Pin::new(&mut *stream), context, &mut state.buffer)
+        } else {
+            // Mostly nothing has come, and what comes is short: no room is made before it is known how much it takes.
+            with_scratch(|scratch| {
+                let mut read = ReadBuf::new(scratch.get_mut(..SHORTEST_READ).unwrap_or_default());
+                ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+                state.buffer.extend_from_slice(read.filled());
+                Poll::Ready(io::Result::Ok(read.filled().len()))
+            })
+        };
+        let count = ready!(read)?;
         state.is_over = count == 0;
         Poll::Ready(Ok(count))
     }

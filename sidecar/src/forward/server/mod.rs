@@ -9,8 +9,8 @@ mod request_body;
 pub(super) use self::request_body::{Broken, Faults, Http1Body};
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -18,33 +18,41 @@ use super::exchange::Session;
 use super::headers::Identity;
 use super::io::Watched;
 use crate::authorize::{Code, Denial};
-use crate::connection::{Connection, Entry};
+use crate::connection::{Connection, Entry, Registered};
 use crate::generation::Generation;
 use crate::log::Asked;
 use crate::worker::Worker;
 
-/// Serves requests until the caller or the sidecar ends the connection.
-pub(crate) async fn serve<S>(
+/// What serves a connection until the caller or the sidecar ends it. A silent connection holds this and nothing of how
+/// it came in.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What serves a connection's requests, which is let in under `generation` and holds on to nothing of it. `None` if it
+/// was refused.
+pub(crate) fn serve<S>(
     worker: &Rc<Worker>,
-    connection: &Rc<Connection>,
-    generation: &Arc<Generation>,
+    connection: Registered,
+    generation: &Generation,
     stream: S,
     is_http2: bool,
-) where
+) -> Option<Serving>
+where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let Some(session) = session(worker, connection, generation) else {
+    let Some(session) = session(worker, &connection, generation) else {
         let denial = Denial::new(Code::NoIdentity, "the identity cannot be told to the application");
         let (peer, port) = (connection.peer, connection.target.port);
-        return worker.refuse(&denial, peer, port, connection.party(), Asked::default());
+        worker.refuse(&denial, peer, port, connection.party(), Asked::default());
+        return None;
     };
     let session = Rc::new(session);
-    // Boxed, so that each takes no more room than it needs.
-    if is_http2 {
-        Box::pin(http2::serve(session, Watched::http2(stream, worker, connection))).await;
+    Some(if is_http2 {
+        let stream = Watched::http2(stream, worker, &connection);
+        Box::pin(http2::serve(session, stream, connection))
     } else {
-        Box::pin(http1::serve(session, Watched::http1(stream, worker, connection))).await;
-    }
+        let stream = Watched::http1(stream, worker, &connection);
+        Box::pin(http1::serve(session, stream, connection))
+    })
 }
 
 fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Generation) -> Option<Session> {

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::bell::Bell;
 use self::gathered::Gathered;
+use crate::connection::Registered;
 use crate::forward::exchange::Session;
 use crate::forward::io::Watched;
 use crate::limits::Limits;
@@ -31,12 +32,12 @@ use crate::signal::Order;
 /// How often the parts of a connection are looked after in one turn, before others have theirs.
 const ROUNDS: usize = 16;
 
-/// Serves requests until the caller or the sidecar ends the connection.
-pub(super) async fn serve<S>(session: Rc<Session>, stream: Watched<S>)
+/// Serves requests until the caller or the sidecar ends the connection, which is `registered` as long.
+pub(super) async fn serve<S>(session: Rc<Session>, stream: Watched<S>, registered: Registered)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let connection = Rc::clone(&session.connection);
+    let connection = &*registered;
     let gathered = Gathered::new(stream);
     let mut engine = Engine::new(&session.worker.limits(), gathered.clone());
     let mut requests = FuturesUnordered::new();
