@@ -1,6 +1,8 @@
 //! What an audit lets through, code by code, and what it refuses all the same: as `docs/denials.md` says.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -109,18 +111,28 @@ impl Audited {
     /// let in.
     async fn passes(&self, code: Option<&str>, client: &Client, head: &str) -> String {
         let name = code.unwrap_or("nothing");
-        let before = (self.spared(name).await, self.sidecar.lines().len());
-        let attempt = client.attempt(format!("{head}connection: close\r\n\r\n").as_bytes()).await;
+        let (before, id) = (self.spared(name).await, format!("call-{}", CALLS.fetch_add(1, SeqCst)));
+        let head = format!("{head}x-request-id: {id}\r\nconnection: close\r\n\r\n");
+        let attempt = client.attempt(head.as_bytes()).await;
         assert_eq!(attempt, Attempt::Answered(200, "ok".to_owned()), "{name}: {head}");
-        assert_eq!(self.spared(name).await, before.0 + u64::from(code.is_some()), "{name}: {head}");
-        let told = self.sidecar.lines().split_off(before.1);
-        let told: Vec<_> = told.iter().filter(|line| line["message"] == "would deny").collect();
-        assert!(code.is_some() || told.is_empty(), "{told:?}");
-        assert!(told.iter().all(|line| line["code"] == name), "{name}: {told:?}");
+        assert_eq!(self.spared(name).await, before + u64::from(code.is_some()), "{name}: {head}");
+        // Lines come later than answers.
+        let told = || {
+            let mut lines = self.sidecar.lines();
+            lines.retain(|line| line["message"] == "would deny" && line["request_id"] == *id);
+            lines
+        };
+        if code.is_some() {
+            eventually("a line in the log", async || !told().is_empty()).await;
+        }
+        assert!(told().iter().all(|line| line["code"] == name), "{name}: {:?}", told());
         assert_eq!(self.refused(name).await, 0, "{name}");
         self.application.one().await
     }
 }
+
+/// Calls so far: each has an id of its own.
+static CALLS: AtomicU64 = AtomicU64::new(0);
 
 const GET: &str = "GET /ok HTTP/1.1\r\nhost: api.example.com\r\n";
 
