@@ -14,9 +14,15 @@ use crate::http1::{content_length, head_end};
 const LARGEST: usize = 1 << 20;
 
 /// Serves on an address until the program ends. It must be called on a local set.
-pub(crate) async fn serve(address: SocketAddr) -> Result<()> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("the application listens on {address}"))?;
+pub(crate) fn serve(address: SocketAddr) -> Result<()> {
+    let listener = std::net::TcpListener::bind(address);
+    serve_on(listener.with_context(|| format!("the application listens on {address}"))?)
+}
+
+/// The same with a listener that may belong to another network namespace.
+pub(crate) fn serve_on(listener: std::net::TcpListener) -> Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
     let body = Bytes::from(vec![b'x'; LARGEST]);
     tokio::task::spawn_local(async move {
         let known = Rc::new(body);

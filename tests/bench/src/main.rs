@@ -8,6 +8,7 @@ mod load;
 mod measure;
 mod picture;
 mod pki;
+mod pod;
 mod process;
 mod proxies;
 mod report;
@@ -68,13 +69,16 @@ async fn run(arguments: &Arguments) -> Result<()> {
     std::fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let pki = Pki::write(&std::fs::canonicalize(&work)?)?;
     let programs = Programs { sidecar: arguments.sidecar.clone(), peers: arguments.peers.clone() };
-    backend::serve(BACKEND).await?;
+    backend::serve(BACKEND)?;
     let rows = wanted(arguments)?;
     let mut proxies = Vec::new();
     for kind in Kind::ALL {
         if rows.iter().any(|row| !row.afresh() && takes_part(row, kind)) {
             proxies.push(Proxy::start(kind, &programs, &pki).await?);
         }
+    }
+    if rows.iter().any(Row::redirected) {
+        proxies.push(Proxy::redirected(&programs, &pki).await?);
     }
     let extent =
         Extent { length: Duration::from_millis(arguments.length), connections: arguments.connections };
@@ -129,8 +133,9 @@ async fn one_round(
         let number = if row.afresh() {
             measure::afresh(row, kind, programs, pki, extent).await
         } else {
-            let proxy =
-                proxies.iter().find(|proxy| proxy.kind == kind).context("a proxy that was not started")?;
+            let redirected = row.redirected() && peer != Peer::MutualTls;
+            let meant = |proxy: &&Proxy| proxy.kind == kind && proxy.is_redirected() == redirected;
+            let proxy = proxies.iter().find(meant).context("a proxy that was not started")?;
             measure::running(row, peer, proxy, pki, extent).await
         };
         let number = number.with_context(|| format!("{} of {}", row.name, kind.name()))?;

@@ -31,6 +31,10 @@ pub(crate) async fn running(row: &Row, of: Peer, proxy: &Proxy, pki: &Pki, exten
             let callers = way.callers(*offer, *connections, *streams, asked).await?;
             Ok(closed_loop(process, callers, extent.length).await?.each())
         }
+        Work::Redirected { connections, asked } => {
+            let callers = proxy.way(pki, HTTP, Offer::Http1)?.http1(*connections, asked).await?;
+            Ok(closed_loop(process, callers, extent.length).await?.each())
+        }
         Work::Rate { tail } => {
             let callers = proxy.way(pki, HTTP, Offer::Http1)?.http1(32, &Asked::get(1024)).await?;
             let (measured, p99) = open_loop(process, callers, extent.length).await?;

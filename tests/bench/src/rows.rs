@@ -43,7 +43,9 @@ impl Peer {
 pub(crate) enum Work {
     /// Microseconds of the proxy's processor time for each request.
     Requests { door: u16, offer: Offer, connections: usize, streams: usize, asked: Asked },
-    /// The same at 1,000 requests/s.
+    /// The same by HTTP/1.1 of a sidecar in a pod, to which connections are redirected.
+    Redirected { connections: usize, asked: Asked },
+    /// The same as [`Work::Requests`] at 1,000 requests/s.
     Rate { tail: bool },
     /// Microseconds of the proxy's processor time for each handshake.
     Handshakes(Group),
@@ -75,6 +77,7 @@ pub(crate) fn all() -> Vec<Row> {
     let http1 = |connections, asked: &Asked| on(HTTP, Offer::Http1, connections, 1, asked);
     let http2 = |connections, streams, asked: &Asked| on(HTTP, Offer::Http2, connections, streams, asked);
     let (basic, header) = (shown(BASIC, kib.clone()), shown(HEADER, kib.clone()));
+    let redirected = Work::Redirected { connections: 32, asked: kib.clone() };
     let cpu = "µs";
     let tcp = [(Haproxy, Some(0.8)), (Nginx, None), (Envoy, None)];
     let handshake = [(Haproxy, Some(0.45)), (Nginx, None), (Envoy, Some(0.75))];
@@ -114,6 +117,7 @@ pub(crate) fn all() -> Vec<Row> {
         own("lock-basic", "with HTTP Basic too", lock(BASIC, &basic)),
         own("lock-header", "with a secret header too", lock(HEADER, &header)),
         own("rules", "with rules for paths too", lock(RULES, &kib)),
+        own("redirect", "with the redirect in place", redirected),
         row("memory", "an idle proxy (PSS)", "MiB", Work::Memory, &plain).most(5.0),
         row("start", "from start to the first handshake", "ms", Work::Start, &plain).most(50.0),
         row("idle-h1", "an idle connection, HTTP/1.1", "bytes", idle(HTTP, Offer::Http1), &plain)
@@ -165,6 +169,11 @@ impl Row {
     /// Whether one measurement is enough, since it doesn't wobble and takes long.
     pub(crate) fn once(&self) -> bool {
         matches!(self.work, Work::Idle { .. })
+    }
+
+    /// Whether Postern stands in a pod.
+    pub(crate) fn redirected(&self) -> bool {
+        matches!(self.work, Work::Redirected { .. })
     }
 
     /// Whether it needs a process of its own.

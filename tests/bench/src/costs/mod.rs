@@ -40,7 +40,7 @@ fn stage(work: impl AsyncFnOnce(&Pki)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let pki = Pki::write(&directory).unwrap();
-        backend::serve(BACKEND).await.unwrap();
+        backend::serve(BACKEND).unwrap();
         work(&pki).await;
     });
 }

@@ -4,15 +4,17 @@ mod envoy;
 mod haproxy;
 mod nginx;
 mod postern;
+mod redirected;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::load::{Asked, Way};
 use crate::pki::{Group, Offer, Pki};
+use crate::pod::{self, Pod};
 use crate::process::Process;
 
 #[cfg(test)]
@@ -72,6 +74,8 @@ pub(crate) struct Proxy {
     pub(crate) process: Process,
     /// From its start to the end of the first handshake.
     pub(crate) first_handshake: Duration,
+    /// Where it runs, if not here.
+    pod: Option<Pod>,
 }
 
 impl Proxy {
@@ -79,10 +83,9 @@ impl Proxy {
     pub(crate) async fn start(kind: Kind, programs: &Programs, pki: &Pki) -> Result<Self> {
         let proxy = Self::begin(kind, programs, pki).await?;
         let way = proxy.kind.way(pki, HTTP, false, Group::X25519, Offer::Http1)?;
-        way.answers(&Asked::get(2)).await.with_context(|| {
-            let log = std::fs::read_to_string(pki.path(kind.name()) + ".log").unwrap_or_default();
-            format!("{} doesn't work:\n{log}", kind.name())
-        })?;
+        way.answers(&Asked::get(2))
+            .await
+            .with_context(|| format!("{} doesn't work:\n{}", kind.name(), log_of(kind.name(), pki)))?;
         Ok(proxy)
     }
 
@@ -98,19 +101,17 @@ impl Proxy {
         let log = pki.directory.join(format!("{}.log", kind.name()));
         let begin = Instant::now();
         let process = Process::start(&program, &arguments, &log)?;
-        while way.connect().await.is_err() {
-            if begin.elapsed() > Duration::from_secs(20) {
-                let log = std::fs::read_to_string(&log).unwrap_or_default();
-                anyhow::bail!("{} doesn't start:\n{log}", kind.name());
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(Self { kind, process, first_handshake: begin.elapsed() })
+        let first_handshake = first_handshake(&way, begin, kind.name(), pki).await?;
+        Ok(Self { kind, process, first_handshake, pod: None })
     }
 
     /// How the gateway comes to one of the doors.
     pub(crate) fn way(&self, pki: &Pki, door: u16, offer: Offer) -> Result<Way> {
-        self.kind.way(pki, door, false, Group::X25519, offer)
+        let mut way = self.kind.way(pki, door, false, Group::X25519, offer)?;
+        if self.pod.is_some() {
+            way.address.set_ip(pod::ADDRESS.into());
+        }
+        Ok(way)
     }
 }
 
@@ -119,6 +120,22 @@ impl Kind {
         let address = SocketAddr::from(([127, 0, 0, 1], self.first_port() + door));
         Ok(Way { address, tls: pki.caller(visitor, group, offer)? })
     }
+}
+
+/// How long it takes since a program began until a handshake with it succeeds.
+async fn first_handshake(way: &Way, begin: Instant, name: &str, pki: &Pki) -> Result<Duration> {
+    while way.connect().await.is_err() {
+        if begin.elapsed() > Duration::from_secs(20) {
+            bail!("{name} doesn't start:\n{}", log_of(name, pki));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(begin.elapsed())
+}
+
+/// What a proxy has said.
+fn log_of(name: &str, pki: &Pki) -> String {
+    std::fs::read_to_string(pki.path(name) + ".log").unwrap_or_default()
 }
 
 /// A program of Debian's packages with the C library that it was built for.

@@ -1,6 +1,7 @@
 //! Postern's sidecar, standalone, with one door for each lock.
 
 use anyhow::{Context as _, Result};
+use postern_config::layout::INBOUND_PORT;
 use serde_json::{Value, json};
 
 use super::{BACKEND, HTTP, Kind, Programs, TCP, write};
@@ -25,6 +26,16 @@ pub(crate) fn configuration(pki: &Pki) -> Result<String> {
     write(pki, "postern.json", &document(pki, &[GATEWAY, VISITOR]).to_string())
 }
 
+/// Writes the file of a sidecar in a pod, which listens where the redirect leads, with one door.
+pub(super) fn redirected_configuration(pki: &Pki) -> Result<String> {
+    let mut document = document(pki, &[GATEWAY]);
+    let listener = json!({"address": format!("0.0.0.0:{INBOUND_PORT}"), "port": policy_port(HTTP), "upstream": BACKEND.to_string()});
+    if let Some(document) = document.as_object_mut() {
+        document.insert("listeners".to_owned(), json!([listener]));
+    }
+    write(pki, "postern-redirected.json", &document.to_string())
+}
+
 /// Takes one of the two callers' keys away.
 pub(crate) fn without_visitor(pki: &Pki) -> Result<()> {
     let new = write(pki, "postern.new", &document(pki, &[GATEWAY]).to_string())?;
@@ -32,7 +43,6 @@ pub(crate) fn without_visitor(pki: &Pki) -> Result<()> {
 }
 
 fn document(pki: &Pki, callers: &[&str]) -> Value {
-    let port = |door: u16| 8000 + door;
     let mutual = json!({"type": "MutualTLS"});
     let basic = json!({"type": "Basic", "headerName": "authorization", "upstream": "Strip"});
     let header = json!({"type": "Header", "name": "x-api-key"});
@@ -44,12 +54,12 @@ fn document(pki: &Pki, callers: &[&str]) -> Value {
         (RULES, "HTTP", json!([mutual])),
     ];
     let ports = doors.iter().map(|(door, protocol, locks)| {
-        json!({"port": port(*door), "protocol": protocol,
+        json!({"port": policy_port(*door), "protocol": protocol,
             "access": {"type": "Locked", "locks": {"require": "All", "list": locks}}})
     });
     let routes = doors.iter().map(|(door, ..)| {
         let callers = callers.iter().map(|identity| caller(*door, identity));
-        let mut route = json!({"name": format!("bench/{door}"), "port": port(*door), "callers": callers.collect::<Value>()});
+        let mut route = json!({"name": format!("bench/{door}"), "port": policy_port(*door), "callers": callers.collect::<Value>()});
         if let (RULES, Some(route)) = (*door, route.as_object_mut()) {
             let path = |value: &str| json!({"method": "GET", "path": {"type": "PathPrefix", "value": value}});
             route.insert("rules".to_owned(), json!([{"matches": [path("/orders"), path("/customers")]}, {"matches": [path("/1024")]}]));
@@ -58,7 +68,7 @@ fn document(pki: &Pki, callers: &[&str]) -> Value {
     });
     let listeners = doors.iter().map(|(door, ..)| {
         let address = format!("127.0.0.1:{}", Kind::Postern.first_port() + door);
-        json!({"address": address, "port": port(*door), "upstream": BACKEND.to_string()})
+        json!({"address": address, "port": policy_port(*door), "upstream": BACKEND.to_string()})
     });
     json!({
         "listeners": listeners.collect::<Value>(),
@@ -72,6 +82,11 @@ fn document(pki: &Pki, callers: &[&str]) -> Value {
         "metricsAddress": "127.0.0.1:10090",
         "probeAddress": "127.0.0.1:10091",
     })
+}
+
+/// The application's port, as the policy names it.
+fn policy_port(door: u16) -> u16 {
+    8000 + door
 }
 
 fn caller(door: u16, identity: &str) -> Value {
