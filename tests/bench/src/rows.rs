@@ -117,7 +117,7 @@ pub(crate) fn all() -> Vec<Row> {
         own("lock-basic", "with HTTP Basic too", lock(BASIC, &basic)),
         own("lock-header", "with a secret header too", lock(HEADER, &header)),
         own("rules", "with rules for paths too", lock(RULES, &kib)),
-        own("redirect", "with the redirect in place", redirected),
+        own("redirect", "in a pod, with the redirect in place", redirected),
         row("memory", "an idle proxy (PSS)", "MiB", Work::Memory, &plain).most(5.0),
         row("start", "from start to the first handshake", "ms", Work::Start, &plain).most(50.0),
         row("idle-h1", "an idle connection, HTTP/1.1", "bytes", idle(HTTP, Offer::Http1), &plain)
