@@ -58,7 +58,9 @@ image() {
   esac
   if [ "$1" = sidecar-next ]; then more+=(--label postern.dev/build=next); fi
   if [ "$1" = collector ]; then cp "$IMAGES/collector/config.yaml" "$context"; fi
-  if [ -n "$(binary_of "$1")" ]; then cp "$(binary_of "$1")" "$context"; else "rootfs_$1" "$context"; fi
+  # Cargo takes no symbols out of a package with a profile of its own.
+  if [ -n "$(binary_of "$1")" ]; then strip -o "$context/$(basename "$(binary_of "$1")")" "$(binary_of "$1")"
+  else "rootfs_$1" "$context"; fi
   image_archive "$name" "$2" --file "$file" ${more[@]+"${more[@]}"} "$context"
   rm -rf "$context"
 }
