@@ -9,7 +9,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::limits::Limits;
 
-/// Bounds of a request's head that make sense, in bytes: the engine wants room for one read.
+/// Bounds of a request's head that make sense, in bytes: what one read brings has room.
 const HEADER_BYTES: std::ops::RangeInclusive<u32> = 8 << 10..=1 << 20;
 /// All requests, in parts per million.
 const ALL: u32 = 1_000_000;

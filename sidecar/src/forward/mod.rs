@@ -7,7 +7,7 @@
 //! * [`upstream`] and [`pool`] are the application's side.
 //! * [`upgrade`] says which tunnels are asked for and granted, [`websocket`] asks the application, [`tunnel`] is one.
 //! * [`stream`] passes on bytes, as [`copy`] has it; [`duplex`] makes them of an HTTP/2 stream.
-//! * [`wire`] judges HTTP/1.1 by its bytes, before the engine reads them.
+//! * [`wire`] reads and writes HTTP/1.1 by its bytes, on both sides.
 
 mod body;
 mod copy;

@@ -10,7 +10,7 @@ use crate::authorize::{Code, Denial};
 const SIZE_DIGITS: u8 = 15;
 /// Bytes of all extensions of one body.
 const EXTENSION_BYTES: usize = 4 << 10;
-/// Bytes of all trailers of one body, and their number: less than the engine takes.
+/// Bytes of all trailers of one body, and their number.
 pub(in crate::forward) const TRAILER_BYTES: usize = 8 << 10;
 pub(in crate::forward) const TRAILERS: usize = 64;
 

@@ -129,7 +129,7 @@ pub(in crate::forward) fn too_long(length: usize, limit: usize) -> Denial {
 }
 
 /// In origin form, absolute form, or `*` (RFC 9112 section 3.2). What the path means is judged later, in its
-/// canonical form; here it only must not be cut off or rejected by the engine.
+/// canonical form; here it only must not be cut off or rejected by the type that holds it.
 fn check_target(target: &[u8]) -> Result<(), Denial> {
     let ambiguous = |what: &'static str| Denial::new(Code::AmbiguousPath, what);
     if target == b"*" {
@@ -365,7 +365,7 @@ pub(super) const fn is_value(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// What the engine's type for a target takes, in ASCII.
+/// What the type for a target takes, in ASCII.
 const fn is_path(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'?' | b'`')
 }

@@ -122,7 +122,7 @@ fn what_can_be_read_twice_is_refused() {
     }
 }
 
-/// Else the engine would refuse a target by itself, without a word, or cut it off.
+/// Else the type that holds a target would refuse it, or cut it off.
 #[test]
 fn the_engine_takes_every_target_that_passes() {
     for byte in 0..=u8::MAX {
