@@ -7,6 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::load::{Asked, Caller, Way, closed_loop, handshakes, open_loop};
 use crate::pki::{Group, Offer, Pki};
+use crate::process::Memory;
 use crate::proxies::{HTTP, Kind, Programs, Proxy, without_visitor};
 use crate::rows::{Peer, Row, Work};
 
@@ -60,7 +61,7 @@ pub(crate) async fn afresh(
         Work::Start => Ok(Proxy::begin(kind, programs, pki).await?.first_handshake.as_secs_f64() * 1e3),
         Work::Memory => {
             let proxy = Proxy::start(kind, programs, pki).await?;
-            Ok(settled(&proxy).await? / 1024.0)
+            Ok(settled(&proxy).await?.pss / 1024.0)
         }
         Work::Idle { door, offer } => {
             let proxy = Proxy::start(kind, programs, pki).await?;
@@ -85,17 +86,18 @@ pub(crate) async fn idle_costs(
 ) -> Result<(f64, f64)> {
     let before = settled(proxy).await?;
     let idle = idle(&proxy.way(pki, door, offer)?, offer, connections).await?;
-    let grown = settled(proxy).await? - before;
-    Ok((before, grown * 1024.0 / count(idle.len())?))
+    // Connections don't share their data; what of the program is mapped again when there is work belongs to none of them.
+    let grown = settled(proxy).await?.anonymous - before.anonymous;
+    Ok((before.pss, grown * 1024.0 / count(idle.len())?))
 }
 
-/// Memory once nothing changes any more, in KiB.
-async fn settled(proxy: &Proxy) -> Result<f64> {
-    let mut last = proxy.process.pss_kib()?;
+/// Memory once nothing changes any more.
+async fn settled(proxy: &Proxy) -> Result<Memory> {
+    let mut last = proxy.process.memory()?;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = proxy.process.pss_kib()?;
-        if (now - last).abs() < 16.0 {
+        let now = proxy.process.memory()?;
+        if (now.pss - last.pss).abs() < 16.0 {
             return Ok(now);
         }
         last = now;

@@ -17,6 +17,15 @@ pub(crate) struct Process {
 const PROXY_CPU: usize = 0;
 const LOAD_CPU: usize = 1;
 
+/// A process' memory, in KiB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// Its proportional share of all that is mapped.
+    pub(crate) pss: f64,
+    /// Of it what no file holds: its own data, without its program.
+    pub(crate) anonymous: f64,
+}
+
 impl Process {
     /// Starts a program on the proxies' processor; what it says goes to a file.
     pub(crate) fn start(program: &str, arguments: &[String], output: &Path) -> Result<Self> {
@@ -46,18 +55,20 @@ impl Process {
         Ok(ns / 1000.0)
     }
 
-    /// Its proportional share of memory, in KiB.
-    pub(crate) fn pss_kib(&self) -> Result<f64> {
-        let mut kib = 0.0;
+    /// Its memory as of now.
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        let mut memory = Memory { pss: 0.0, anonymous: 0.0 };
         for id in self.family() {
             let text = read_to_string(format!("/proc/{id}/smaps_rollup"))?;
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("Pss:"))
-                .context("smaps_rollup without Pss")?;
-            kib += line.trim().trim_end_matches(" kB").parse::<f64>()?;
+            let kib = |name: &str| -> Result<f64> {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                let value = line.with_context(|| format!("smaps_rollup without {name}"))?;
+                Ok(value.trim().trim_end_matches(" kB").parse()?)
+            };
+            memory.pss += kib("Pss:")?;
+            memory.anonymous += kib("Pss_Anon:")?;
         }
-        Ok(kib)
+        Ok(memory)
     }
 
     /// Its number.

@@ -50,10 +50,10 @@ fn a_request_takes_few_instructions() {
     assert!(valgrind.is_ok(), "valgrind is missing: 'make prerequisites' brings it");
     stage(async |pki| {
         for (what, sent, most) in [
-            ("HTTP/1.1", Sent { door: HTTP, offer: Offer::Http1 }, 96_000.0),
-            ("HTTP/1.1 with HTTP Basic", Sent { door: BASIC, offer: Offer::Http1 }, 125_000.0),
+            ("HTTP/1.1", Sent { door: HTTP, offer: Offer::Http1 }, 53_000.0),
+            ("HTTP/1.1 with HTTP Basic", Sent { door: BASIC, offer: Offer::Http1 }, 66_000.0),
             ("HTTP/2", Sent { door: HTTP, offer: Offer::Http2 }, 75_000.0),
-            ("bytes", Sent { door: TCP, offer: Offer::Nothing }, 80_000.0),
+            ("bytes", Sent { door: TCP, offer: Offer::Nothing }, 18_500.0),
         ] {
             let few = instructions(pki, sent, 200).await;
             let many = instructions(pki, sent, 1200).await;
