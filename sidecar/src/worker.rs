@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::authorize::{Code, Denial};
 use crate::connection::{self, Connection, Inbound, Registered};
 use crate::credentials::{self, Checker};
-use crate::forward::{Pool, Timers};
+use crate::forward::{Certificates, Pool, Timers};
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::log::{self, Asked, Party};
@@ -78,6 +78,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) pool: Pool,
     pub(crate) timers: Rc<Timers>,
+    pub(crate) certificates: Certificates,
     pub(crate) checker: Checker,
     load: Arc<AtomicUsize>,
     /// The most connections since memory was given back.
@@ -161,6 +162,7 @@ impl Worker {
         Self {
             pool: Pool::new(settings.limits.upstream_idle),
             timers: Rc::default(),
+            certificates: Certificates::default(),
             checker: Checker::new(Arc::clone(&settings.passwords)),
             limits: RefCell::new(Rc::new(settings.limits.clone())),
             access_log: Cell::new(settings.access_log),

@@ -6,8 +6,6 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use aws_lc_rs::rand;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
@@ -17,11 +15,11 @@ use http::header::{
 
 use postern_config::policy::{ForwardedCertificate, Upstream};
 
+use super::certificate::Certificate;
 use super::told::Told;
 use super::wire::{TRAILER_BYTES, TRAILERS};
 use crate::authorize::door::{HeaderLock, Locked};
 use crate::generation::Generation;
-use crate::identify::Caller;
 
 pub(super) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 pub(super) const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
@@ -68,72 +66,18 @@ const ID_LENGTH: usize = 128;
 /// Who calls, as the application is told; made once per connection.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
-    /// `X-Forwarded-Client-Cert` and `Client-Cert`, for whoever has shown a certificate.
-    certificate: Option<(HeaderValue, HeaderValue)>,
+    /// For whoever has shown a certificate.
+    certificate: Option<Certificate>,
     peer: HeaderValue,
     proto: HeaderValue,
 }
 
 impl Identity {
-    /// `by`: the one URI of the server's certificate. None if the identity can't stand in a header.
-    pub(super) fn new(
-        caller: Option<&Caller>,
-        by: Option<&str>,
-        peer: IpAddr,
-        is_secure: bool,
-    ) -> Option<Self> {
-        let certificate = match caller {
-            Some(caller) => Some((forwarded(caller, by)?, client_cert(caller)?)),
-            None => None,
-        };
+    /// `certificate`: what is told of it, for whoever has shown one. None if the identity can't stand in a header.
+    pub(super) fn new(certificate: Option<Certificate>, peer: IpAddr, is_secure: bool) -> Option<Self> {
         let proto = HeaderValue::from_static(if is_secure { "https" } else { "http" });
         let peer = HeaderValue::try_from(peer.to_canonical().to_string()).ok()?;
         Some(Self { certificate, peer, proto })
-    }
-}
-
-/// In Envoy's format.
-fn forwarded(caller: &Caller, by: Option<&str>) -> Option<HeaderValue> {
-    let mut element = String::with_capacity(256);
-    if let Some(by) = by {
-        element.push_str("By=");
-        push_quoted(&mut element, by);
-        element.push(';');
-    }
-    element.push_str("Hash=");
-    element.push_str(&hex::encode(caller.fingerprint));
-    if let Some(uri) = caller.facts.only_uri() {
-        element.push_str(";URI=");
-        push_quoted(&mut element, uri);
-    } else {
-        element.push_str(";Subject=\"");
-        push_escaped(&mut element, &caller.identity);
-        element.push('"');
-    }
-    HeaderValue::try_from(element).ok()
-}
-
-/// A byte sequence of RFC 8941, as RFC 9440 section 2.1 wants it.
-fn client_cert(caller: &Caller) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!(":{}:", STANDARD.encode(caller.chain.first()?))).ok()
-}
-
-/// Quoted where Envoy's format for the header needs it.
-fn push_quoted(out: &mut String, value: &str) {
-    if !value.contains([',', ';', '=', '"', '\\']) {
-        return out.push_str(value);
-    }
-    out.push('"');
-    push_escaped(out, value);
-    out.push('"');
-}
-
-fn push_escaped(out: &mut String, value: &str) {
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
     }
 }
 
@@ -169,10 +113,10 @@ pub(super) fn to_application(
     append_forwarded_for(headers, &who.peer);
     let own = who.certificate.as_ref();
     if let Some(told) = told {
-        told.write(headers, own.map(|(forwarded, _)| forwarded));
-    } else if let Some((forwarded, client_cert)) = own {
-        headers.insert(FORWARDED_CLIENT_CERT, forwarded.clone());
-        headers.insert(CLIENT_CERT, client_cert.clone());
+        told.write(headers, own.map(|own| &own.forwarded));
+    } else if let Some(own) = own {
+        headers.insert(FORWARDED_CLIENT_CERT, own.forwarded.clone());
+        headers.insert(CLIENT_CERT, own.client_cert.clone());
     }
 }
 
@@ -353,4 +297,4 @@ impl Random {
 
 #[cfg(test)]
 #[path = "headers_tests.rs"]
-mod tests;
+pub(super) mod tests;

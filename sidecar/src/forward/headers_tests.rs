@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
 use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::*;
+use crate::forward::certificate::Certificates;
+use crate::identify::Caller;
 use crate::identify::matcher::Facts;
 
 fn headers(lines: &[(&str, &str)]) -> HeaderMap {
@@ -19,7 +23,7 @@ fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
     lines
 }
 
-fn caller(uri: Option<&str>) -> Caller {
+pub(in crate::forward) fn caller(uri: Option<&str>) -> Caller {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
     let leaf = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
@@ -37,7 +41,9 @@ fn caller(uri: Option<&str>) -> Caller {
 
 fn of(caller: Option<&Caller>, is_secure: bool) -> Identity {
     let peer = "::ffff:10.0.0.9".parse().unwrap();
-    Identity::new(caller, Some("spiffe://d/server"), peer, is_secure).unwrap()
+    let told =
+        |caller: &Caller| Certificates::default().of(&Arc::new(caller.clone()), Some("spiffe://d/server"));
+    Identity::new(caller.map(|caller| told(caller).unwrap()), peer, is_secure).unwrap()
 }
 
 fn identity(uri: &str) -> Identity {
@@ -166,11 +172,11 @@ fn trailers_carry_nothing_that_decides() {
 
 #[test]
 fn identities_are_quoted_where_they_could_be_misread() {
-    let value = |uri| identity(uri).certificate.unwrap().0.to_str().unwrap().to_owned();
+    let value = |uri| identity(uri).certificate.unwrap().forwarded.to_str().unwrap().to_owned();
     assert!(value("urn:a").ends_with(";URI=urn:a"));
     assert!(value("urn:a;URI=urn:b").ends_with(r#";URI="urn:a;URI=urn:b""#));
     assert!(value(r#"urn:"a\"#).ends_with(r#";URI="urn:\"a\\""#));
-    let subject = of(Some(&caller(None)), true).certificate.unwrap().0;
+    let subject = of(Some(&caller(None)), true).certificate.unwrap().forwarded;
     assert!(subject.to_str().unwrap().ends_with(r#";Subject="CN=\"edge\"""#), "{subject:?}");
 }
 

@@ -59,7 +59,11 @@ fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Genera
     let caller = connection.caller.as_deref();
     let is_secure = connection.entry == Entry::Tls;
     let by = generation.server.uri.as_deref();
-    let identity = Identity::new(caller, by, connection.peer.ip(), is_secure)?;
+    let certificate = match &connection.caller {
+        Some(caller) => Some(worker.certificates.of(caller, by)?),
+        None => None,
+    };
+    let identity = Identity::new(certificate, connection.peer.ip(), is_secure)?;
     // Who shows no certificate is told apart by where they call from.
     let whose = caller.map_or_else(
         || format!("\0{}", connection.peer.ip()),
