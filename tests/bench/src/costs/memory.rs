@@ -13,7 +13,7 @@ const CONNECTIONS: usize = 2000;
 fn what_is_idle_takes_little_memory() {
     stage(async |pki| {
         for (what, door, offer, most) in [
-            ("HTTP/1.1", HTTP, Offer::Http1, 9_500.0),
+            ("HTTP/1.1", HTTP, Offer::Http1, 8_192.0),
             ("HTTP/2", HTTP, Offer::Http2, 32_768.0),
             ("bytes", TCP, Offer::Nothing, 6_500.0),
         ] {
