@@ -12,7 +12,7 @@ pub mod verified;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use postern_config::policy::{Authority as Written, AuthorityKind};
 use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -206,9 +206,13 @@ fn identity(facts: &Facts) -> Box<str> {
 
 /// SHA-256 in one call.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    finished(&digest(&SHA256, bytes))
+}
+
+fn finished(hash: &Digest) -> [u8; 32] {
     let mut out = [0; 32];
     // SHA-256 yields 32 bytes; copying by zip cannot go out of bounds.
-    for (to, from) in out.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+    for (to, from) in out.iter_mut().zip(hash.as_ref()) {
         *to = *from;
     }
     out

@@ -110,7 +110,18 @@ thread_local! {
     ///
     /// rustls hands a verifier no connection, and takes no answer from it but yes or an alert. Its work runs from
     /// start to end on one thread, so the answer is taken out right after each piece of it.
-    static DECIDED: RefCell<Option<Result<Arc<Caller>, Box<Refusal>>>> = const { RefCell::new(None) };
+    static DECIDED: RefCell<Option<Decision>> = const { RefCell::new(None) };
+}
+
+/// On the caller of a handshake.
+type Decision = Result<Arc<Caller>, Box<Refusal>>;
+
+/// Keeps a decision, but for one that follows a refusal: what was wrong first tells more than that nothing can be proven
+/// by it.
+fn keep(decided: &mut Option<Decision>, decision: Decision) {
+    if !matches!(decided, Some(Err(_))) {
+        *decided = Some(decision);
+    }
 }
 
 /// What came out about the caller in a handshake that succeeded.
@@ -138,11 +149,8 @@ where
 {
     let mut decided = None;
     let take = || {
-        // What was wrong with the certificate tells more than that nothing can be proven by it.
-        if let Some(decision) = DECIDED.take()
-            && !matches!(decided, Some(Err(_)))
-        {
-            decided = Some(decision);
+        if let Some(decision) = DECIDED.take() {
+            keep(&mut decided, decision);
         }
     };
     // Boxed, because it is large, and the connection outlives it.
@@ -218,11 +226,8 @@ impl Verifier {
             Err(error) if self.wanted == ClientCertificate::Recorded => {
                 let reason =
                     format!("the caller did not prove that it holds the certificate's key ({error})");
-                DECIDED.with_borrow_mut(|decided| {
-                    if !matches!(decided, Some(Err(_))) {
-                        *decided = Some(Err(Refusal::bare(Code::HandshakeFailed, reason)));
-                    }
-                });
+                let decision = Err(Refusal::bare(Code::HandshakeFailed, reason));
+                DECIDED.with_borrow_mut(|decided| keep(decided, decision));
                 Ok(HandshakeSignatureValid::assertion())
             }
             other => other,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
@@ -15,7 +16,14 @@ use tokio_rustls::TlsConnector;
 /// # Errors
 /// If the provider knows neither version.
 pub(crate) fn config() -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    config_with(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+/// The same, with what a provider has.
+///
+/// # Errors
+/// As [`config`].
+pub(crate) fn config_with(provider: Arc<CryptoProvider>) -> Result<ClientConfig, Error> {
     let schemes = provider.signature_verification_algorithms.supported_schemes();
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

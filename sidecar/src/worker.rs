@@ -1,6 +1,8 @@
 //! A worker: one thread, one runtime, its own connections and its own pool. Workers share nothing that a
 //! request touches.
 
+mod ticks;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -14,24 +16,20 @@ use rustls_pki_types::UnixTime;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::authorize::{Code, Denial};
+use crate::authorize::Denial;
 use crate::connection::{self, Connection, Inbound, Registered};
 use crate::credentials::{self, Checker};
 use crate::forward::{Certificates, Pool, Timers};
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::log::{self, Asked, Party};
-use crate::memory;
-use crate::metrics::{Kind, WorkerMetrics};
+use crate::metrics::WorkerMetrics;
 use crate::observe::audit::Audits;
 use crate::observe::export;
 use crate::signal::Order;
 
 /// How often time-outs are looked for, and so how exact they are.
 const TICK: Duration = Duration::from_secs(1);
-/// Longer than any time-out of a request, so that the request's own answer comes first.
-const STALL_GRACE: u64 = 5;
-
 /// Connections whose memory is worth giving back, once most of them have ended.
 const MANY: usize = 256;
 
@@ -247,65 +245,6 @@ impl Worker {
         }
     }
 
-    fn tick(&self) {
-        let now = self.read_clocks();
-        self.pool.evict();
-        self.shrink();
-        let wall = UnixTime::now();
-        let limits = self.limits();
-        let (idle, header) = (limits.idle.as_secs(), limits.header.as_secs());
-        let generation = self.generation();
-        for connection in self.connections.borrow().values() {
-            if let (Kind::Tcp, Some(generation)) = (connection.kind, &generation) {
-                connection.mark_use(generation, self.wall());
-            }
-            let quiet = now.saturating_sub(connection.last_byte.get());
-            let is_busy = connection.in_flight.get() > 0;
-            let is_stuck = connection.is_stuck_finishing(now, header);
-            if connection.within_head.get() && !is_busy && connection.head_since.get().is_none() {
-                // It began to come while an earlier request was being answered.
-                connection.head_since.set(Some(now));
-            }
-            if connection.head_since.get().is_some_and(|since| now.saturating_sub(since) > header) {
-                self.give_up_on_head(connection);
-            } else if (quiet > idle.saturating_add(STALL_GRACE) && now > connection.patient_until.get())
-                || is_stuck
-                || (connection.kind == Kind::Tcp && connection.is_expired(wall))
-            {
-                connection.signal.give(Order::Stop);
-            } else if connection.is_expired(wall) || (quiet > idle && !is_busy) {
-                connection.signal.give(Order::Finish);
-            }
-        }
-    }
-
-    /// Gives memory back once most connections have ended.
-    fn shrink(&self) {
-        let load = self.load.load(Relaxed);
-        self.most.set(self.most.get().max(load));
-        if self.most.get() >= MANY && load < self.most.get() / 4 {
-            self.connections.borrow_mut().shrink_to_fit();
-            memory::trim();
-            self.most.set(load);
-        }
-    }
-
-    fn read_clocks(&self) -> u64 {
-        self.clock.set(self.started.elapsed().as_secs());
-        self.wall.set(i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX));
-        self.clock.get()
-    }
-
-    fn give_up_on_head(&self, connection: &Connection) {
-        if connection.signal.order() < Order::Stop {
-            let reason = format!("no whole head came within {} s", self.limits().header.as_secs());
-            let (peer, port) = (connection.peer, connection.target.port);
-            let denial = Denial::new(Code::HeadTimeout, reason);
-            self.refuse(&denial, peer, port, connection.party(), Asked::default());
-            connection.signal.give(Order::Stop);
-        }
-    }
-
     /// Until no new callers are wanted.
     pub(crate) async fn until_draining(&self) {
         let begins = self.drain_begins.notified();
@@ -384,6 +323,12 @@ impl Worker {
             None => self.audits().would_deny(port, &peer.ip().to_canonical(), denial.code, self.wall()),
         }
         log::line::spared(denial, peer, port, connection.party(), asked);
+    }
+
+    /// Logs and counts a refusal on a connection, of nothing that was asked for in particular.
+    pub(crate) fn refuse_on(&self, connection: &Connection, denial: &Denial) {
+        let (peer, port) = (connection.peer, connection.target.port);
+        self.refuse(denial, peer, port, connection.party(), Asked::default());
     }
 
     /// Logs and counts a refusal.

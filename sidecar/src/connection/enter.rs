@@ -208,7 +208,7 @@ where
     match bytes(worker, connection, stream).await {
         Ok(serving) => Ok(Some(serving)),
         Err((denial, connection)) => {
-            worker.refuse(&denial, connection.peer, port, connection.party(), Asked::default());
+            worker.refuse_on(&connection, &denial);
             Ok(None)
         }
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::headers;
@@ -194,7 +193,7 @@ pub(super) struct Answer {
 enum Source {
     Problem(Option<Bytes>),
     Application(Received),
-    Tunnel(Box<(Tunnel, RecvStream)>),
+    Tunnel(Box<(Tunnel, CallerBody)>),
 }
 
 impl Answer {
@@ -205,18 +204,13 @@ impl Answer {
         Self { source: Source::Problem(document), in_flight: Some(in_flight) }
     }
 
-    /// Nothing: a tunnel follows.
-    pub(super) fn tunnel() -> Self {
-        Self { source: Source::Problem(None), in_flight: None }
-    }
-
-    /// A tunnel follows on one stream of a connection, on which the caller's bytes come so.
-    pub(super) fn stream(tunnel: Tunnel, caller: RecvStream) -> Self {
+    /// Nothing: a tunnel follows. Over HTTP/2 the caller's end of it came as a request's body.
+    pub(super) fn tunnel(tunnel: Tunnel, caller: CallerBody) -> Self {
         Self { source: Source::Tunnel(Box::new((tunnel, caller))), in_flight: None }
     }
 
-    /// The tunnel that follows, if one does, and what the caller sends.
-    pub(super) fn take_tunnel(&mut self) -> Option<(Tunnel, RecvStream)> {
+    /// The tunnel that follows, if one does, and what came as the request's body; without it there is no more to say.
+    pub(super) fn take_tunnel(&mut self) -> Option<(Tunnel, CallerBody)> {
         match std::mem::replace(&mut self.source, Source::Problem(None)) {
             Source::Tunnel(tunnel) => Some(*tunnel),
             source => {

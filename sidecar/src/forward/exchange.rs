@@ -1,6 +1,6 @@
 //! One request: judge, rewrite, send, answer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,8 +38,6 @@ pub(super) struct Session {
     pub(super) whose: Rc<str>,
     /// Where connections for the last permit's holder lie: mostly for the next one's too.
     pub(super) place: RefCell<Option<Rc<Place>>>,
-    /// What the connection becomes after the answer that is being written.
-    pub(super) tunnel: Cell<Option<Tunnel>>,
 }
 
 /// A permitted request's answer.
@@ -80,13 +78,7 @@ impl Turn {
             Forwarded::Answer(response) => response.map(|body| Answer::application(body, in_flight)),
             Forwarded::Tunnel(head, application, caller) => {
                 let tunnel = Tunnel::new(&session.worker, application, in_flight);
-                let body = if let CallerBody::Http2(caller) = caller {
-                    Answer::stream(tunnel, caller.into_stream())
-                } else {
-                    session.tunnel.set(Some(tunnel));
-                    Answer::tunnel()
-                };
-                head.map(|()| body)
+                head.map(|()| Answer::tunnel(tunnel, caller))
             }
         };
         record.answered(response.status().as_u16());
@@ -104,12 +96,10 @@ pub(super) async fn answer(session: Rc<Session>, request: Request<CallerBody>) -
         Some(denial) => Err(denial),
         None => outcome,
     };
-    let mut response = match outcome {
+    match outcome {
         Ok(answer) => turn.end(&session, answer),
         Err(denial) => turn.refuse(&session, &denial),
-    };
-    *response.version_mut() = Version::HTTP_11;
-    response
+    }
 }
 
 /// Answers a request that was refused before it could be read; `request` stands for it.

@@ -44,6 +44,15 @@ pub(super) fn check_http2(uri: &Uri, headers: &HeaderMap, limits: &Limits) -> Re
     Ok(())
 }
 
+/// How long a body is said to be: nothing if `Content-Length` is not given, more than once, or is no number.
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (Some(length), None) => length.to_str().ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
 /// HTTP/1.1 was measured by the byte; this is what HTTP/2's fields count (RFC 9113 section 6.5.2).
 fn sizes(uri: &Uri, headers: &HeaderMap, limits: &Limits) -> Result<(), Denial> {
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());

@@ -223,7 +223,8 @@ pub(super) fn is_spelling_of(name: &str, reserved: &str) -> bool {
         && name.bytes().zip(reserved.bytes()).all(|(n, r)| n == r || (n == b'_' && r == b'-'))
 }
 
-fn accepts_trailers(headers: &HeaderMap) -> bool {
+/// RFC 9110 section 10.1.4.
+pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
     let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }

@@ -12,7 +12,6 @@ use tokio::time::{Sleep, sleep};
 use super::wire::{Frames, Refusal};
 use crate::authorize::Denial;
 use crate::connection::Connection;
-use crate::log::Asked;
 use crate::worker::Worker;
 
 /// The caller's side of a connection.
@@ -73,17 +72,13 @@ impl<S> Watched<S> {
         self.worker.metrics.bytes(connection.kind, count as u64, 0);
     }
 
-    fn refuse(&self, denial: &Denial) {
-        let (peer, port) = (self.connection.peer, self.connection.target.port);
-        self.worker.refuse(denial, peer, port, self.connection.party(), Asked::default());
-    }
-
     /// What the engine of HTTP/2 refused by itself. Each is counted; of resets the first is logged.
     fn written(&mut self, bytes: &[u8]) {
         let Some(mut frames) = self.frames.take() else { return };
         frames.follow(bytes, |refusal| {
             if matches!(refusal, Refusal::Connection(_)) || !std::mem::replace(&mut self.has_told, true) {
-                self.refuse(&Denial::new(refusal.code(), refusal.to_string()));
+                let denial = Denial::new(refusal.code(), refusal.to_string());
+                self.worker.refuse_on(&self.connection, &denial);
             } else {
                 self.worker.metrics.denial(refusal.code());
             }

@@ -6,7 +6,8 @@
 //! * [`headers`] says what the application gets to see, [`certificate`] what of the caller's.
 //! * [`upstream`] and [`pool`] are the application's side.
 //! * [`upgrade`] says which tunnels are asked for and granted, [`websocket`] asks the application, [`tunnel`] is one.
-//! * [`stream`] passes on bytes, as [`copy`] has it; [`duplex`] makes them of an HTTP/2 stream.
+//! * [`stream`] passes on bytes, as [`copy`] has it; [`duplex`] makes them of an HTTP/2 stream, of which
+//!   [`receiving`] is a body.
 //! * [`wire`] reads and writes HTTP/1.1 by its bytes, on both sides.
 
 mod body;
@@ -20,6 +21,8 @@ pub mod headers;
 mod io;
 mod pool;
 mod problem;
+mod receiving;
+mod room;
 mod server;
 mod stream;
 mod told;

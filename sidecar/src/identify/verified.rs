@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Caller, unix_time};
+use super::{Caller, finished, unix_time};
 
 /// Chains that are kept. Gateways are few; beyond that a caller is verified as if it came first.
 const MOST: usize = 256;
@@ -47,12 +47,7 @@ impl Key {
             hash.update(&certificate.len().to_be_bytes());
             hash.update(certificate);
         }
-        let mut key = [0; 32];
-        // SHA-256 yields 32 bytes; copying by zip cannot go out of bounds.
-        for (to, from) in key.iter_mut().zip(hash.finish().as_ref()) {
-            *to = *from;
-        }
-        Self(key)
+        Self(finished(&hash.finish()))
     }
 }
 

@@ -12,14 +12,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::cipher::OutboundChunks;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{AlertDescription, Error};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::unread::{Growing, Rest, Sink, Unread};
+use self::unread::{Rest, Unread};
 use super::records::{self, Fault, HEADER, Opened, PLAINTEXT, RECORD, Records};
 
 /// Most bytes of ciphertext that are read at once.
@@ -111,14 +110,14 @@ impl<S> TlsStream<S> {
     }
 
     /// Opens records of `bytes` from `at` on, as long as there is room for content.
-    fn open(&mut self, bytes: &mut [u8], mut at: usize, sink: &mut impl Sink) -> Result<Rest, Fault> {
-        while sink.room() > 0 {
+    fn open(&mut self, bytes: &mut [u8], mut at: usize, reader: &mut ReadBuf<'_>) -> Result<Rest, Fault> {
+        while reader.remaining() > 0 {
             let Some(length) = records::length(bytes.get(at..).unwrap_or_default())? else { break };
             let opened = self.records.open(bytes.get_mut(at..at + length).unwrap_or_default())?;
             match opened {
                 Opened::Content(content) => {
-                    let (taken, rest) = content.split_at(content.len().min(sink.room()));
-                    sink.put(taken);
+                    let (taken, rest) = content.split_at(content.len().min(reader.remaining()));
+                    reader.put_slice(taken);
                     let ends = at + HEADER + content.len();
                     let content = ends - rest.len()..ends;
                     at += length;
@@ -155,40 +154,27 @@ impl<S> TlsStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
-    /// Appends content to `buffer`, at most `limit` bytes, as much as one read of the socket brings. Nothing is
-    /// reserved in it before there is content. Ready with nothing appended: the caller sends nothing more.
-    ///
-    /// # Errors
-    /// As reading: what isn't TLS, what was tampered with, and an end without `close_notify`.
-    pub fn poll_read_into(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut BytesMut,
-        limit: usize,
-    ) -> Poll<io::Result<()>> {
-        self.poll_content(context, &mut Growing { buffer, room: limit })
-    }
-
-    fn poll_content(&mut self, context: &mut Context<'_>, sink: &mut impl Sink) -> Poll<io::Result<()>> {
-        let room = sink.room();
-        if room == 0 || self.unread.give(sink) {
+    /// Hands out content, as much as one read of the socket brings and the reader has room for.
+    fn poll_content(&mut self, context: &mut Context<'_>, reader: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = reader.remaining();
+        if room == 0 || self.unread.give(reader) {
             return Poll::Ready(Ok(()));
         }
         // Records that came whole, while there was no room for what they hold.
         if !self.unread.bytes.is_empty() {
             let Unread { mut bytes, record, .. } = std::mem::take(&mut self.unread);
-            let rest = self.open_or_fail(context, &mut bytes, record, sink);
+            let rest = self.open_or_fail(context, &mut bytes, record, reader);
             self.unread.keep(bytes, &rest);
         }
         loop {
-            if sink.room() < room {
+            if reader.remaining() < room {
                 return Poll::Ready(Ok(()));
             }
             if let Some(end) = self.ended() {
                 return Poll::Ready(end);
             }
             let mut scratch = SCRATCH.take();
-            let read = self.poll_records(context, &mut scratch, room, sink);
+            let read = self.poll_records(context, &mut scratch, room, reader);
             SCRATCH.set(scratch);
             ready!(read)?;
         }
@@ -200,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         context: &mut Context<'_>,
         scratch: &mut Vec<u8>,
         room: usize,
-        sink: &mut impl Sink,
+        reader: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = self.unread.records().len();
         let to = before + room.saturating_add(RECORD - PLAINTEXT).clamp(RECORD, READ);
@@ -219,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             *to = *from;
         }
         let bytes = scratch.get_mut(..to).unwrap_or_default();
-        let rest = self.open_or_fail(context, bytes, 0, sink);
+        let rest = self.open_or_fail(context, bytes, 0, reader);
         self.unread.copy(bytes, &rest);
         Poll::Ready(Ok(()))
     }
@@ -230,9 +216,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         context: &mut Context<'_>,
         bytes: &mut [u8],
         at: usize,
-        sink: &mut impl Sink,
+        reader: &mut ReadBuf<'_>,
     ) -> Rest {
-        let fault = match self.open(bytes, at, sink) {
+        let fault = match self.open(bytes, at, reader) {
             Ok(rest) => return rest,
             Err(fault) => fault,
         };

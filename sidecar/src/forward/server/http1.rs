@@ -1,21 +1,21 @@
 //! HTTP/1.1 from callers: one request after the other is read, answered and written.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{Response, StatusCode};
+use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::inlet::{Inlet, Next};
+use super::request_body::Source as _;
 use crate::connection::Registered;
 use crate::forward::body::Answer;
 use crate::forward::exchange::{self, Session};
 use crate::forward::io::Watched;
 use crate::forward::tunnel::Tunnel;
 use crate::forward::wire::{Asked, Sending};
-use crate::log;
 use crate::rewound::Rewound;
 use crate::signal::Order;
 
@@ -39,8 +39,7 @@ where
     let end = unless_stopped(&session, requests(&session, &inlet)).await;
     if let Some(fault) = inlet.take_fault() {
         // No answer has told of it.
-        let (peer, port, asked) = (connection.peer, connection.target.port, log::Asked::default());
-        session.worker.refuse(&fault, peer, port, connection.party(), asked);
+        session.worker.refuse_on(connection, &fault);
     }
     match end {
         Some(End::Close) => {
@@ -85,31 +84,33 @@ where
             Next::End => return End::Close,
             Next::Broken => return End::Break,
         };
-        match Box::pin(write(session, inlet, answer, asked)).await {
-            Some(true) => {}
-            Some(false) => return session.tunnel.take().map_or(End::Close, End::Tunnel),
-            None => return End::Break,
+        if let Some(end) = Box::pin(write(session, inlet, answer, asked)).await {
+            return end;
         }
     }
 }
 
-/// Writes an answer; whether another request may follow, or `None` if the answer could not be written to its end.
+/// Writes an answer; `None` if another request may follow.
 async fn write<S>(
     session: &Session,
     inlet: &Inlet<S>,
-    answer: Response<Answer>,
+    mut answer: Response<Answer>,
     mut asked: Asked,
-) -> Option<bool>
+) -> Option<End>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let is_last = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let tunnel = answer.body_mut().take_tunnel();
     let can_go_on = poll_fn(|context| Poll::Ready(inlet.answers(context))).await;
     asked.keeps &= can_go_on && session.connection.signal.order() == Order::Run;
     let (mut sending, keeps) = Sending::answer(answer, asked, session.worker.wall());
     let sent = poll_fn(|context| sending.poll(&mut *inlet.stream().borrow_mut(), context));
     let is_sent = unless_gone(inlet, pin!(sent)).await.is_some_and(|sent| sent.is_ok());
-    is_sent.then_some(keeps && !is_last)
+    match tunnel {
+        _ if !is_sent => Some(End::Break),
+        Some((tunnel, _)) => Some(End::Tunnel(tunnel)),
+        None => (!keeps).then_some(End::Close),
+    }
 }
 
 /// `None` if the caller goes away before.
@@ -119,7 +120,7 @@ where
     F: Future + Unpin,
 {
     poll_fn(|context| {
-        if let Poll::Ready(done) = std::pin::Pin::new(&mut doing).poll(context) {
+        if let Poll::Ready(done) = Pin::new(&mut doing).poll(context) {
             return Poll::Ready(Some(done));
         }
         inlet.poll_gone(context).map(|()| None)

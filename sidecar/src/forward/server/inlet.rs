@@ -19,15 +19,12 @@ use crate::connection::Connection;
 use crate::forward::body::CallerBody;
 use crate::forward::copy::with_scratch;
 use crate::forward::io::Watched;
+use crate::forward::room::{Room, SHORTEST_READ};
 use crate::forward::wire::request::{Head, Heads, stand_in};
 use crate::forward::wire::{Asked, Rest};
 use crate::limits::Limits;
 use crate::signal::Order;
 
-/// Room for what is read at once, at first.
-const SHORTEST_READ: usize = 4 << 10;
-/// The same, once a body has shown that it is long.
-const LONGEST_READ: usize = 64 << 10;
 /// What may come before it is asked for. It is read all the same, to notice that the caller goes away.
 const AHEAD: usize = 64 << 10;
 /// RFC 9110 section 15.2.1.
@@ -43,14 +40,13 @@ pub(super) struct Inlet<S> {
 struct State {
     /// What has come and was not taken yet. An idle connection holds none.
     buffer: BytesMut,
-    /// How much is read at once.
-    room: usize,
+    room: Room,
     heads: Heads,
     /// Requests whose heads were read.
     requests: u64,
     /// What is to come of the last request's body.
     body: Option<Rest>,
-    /// Whether somebody takes it.
+    /// Whether somebody takes it; never without one.
     is_taken: bool,
     /// What is still to be said before the body is sent.
     interim: &'static [u8],
@@ -79,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
     pub(super) fn new(stream: Watched<S>, connection: &Rc<Connection>, limits: &Limits) -> Rc<Self> {
         let state = State {
             buffer: BytesMut::new(),
-            room: SHORTEST_READ,
+            room: Room::default(),
             heads: Heads::new(limits),
             requests: 0,
             body: None,
@@ -98,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
     pub(super) fn poll_next(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<Next> {
         let state = &mut *self.state.borrow_mut();
         let is_finishing = self.connection.signal.order() != Order::Run;
-        if state.body.is_some() && state.is_taken && !is_finishing {
+        if state.is_taken && !is_finishing {
             // It goes on to the application although the answer is there.
             state.waiting = Some(context.waker().clone());
             return Poll::Pending;
@@ -145,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
     pub(super) fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         let state = &mut *self.state.borrow_mut();
         loop {
-            if state.is_broken || (state.body.is_some() && state.is_taken) || state.buffer.len() >= AHEAD {
+            if state.is_broken || state.is_taken || state.buffer.len() >= AHEAD {
                 return Poll::Pending;
             }
             if state.is_over {
@@ -163,13 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
         let state = &mut *self.state.borrow_mut();
         // A caller who was not told to go on may leave the body out.
         let is_whole = std::mem::take(&mut state.interim).is_empty();
-        let is_taken = state.body.is_some() && state.is_taken;
-        is_whole && !state.is_broken && (is_taken || self.pass_over(state, context))
-    }
-
-    /// What was found wrong and not told.
-    pub(super) fn take_fault(&self) -> Option<Denial> {
-        self.state.borrow_mut().fault.take()
+        is_whole && !state.is_broken && (state.is_taken || self.pass_over(state, context))
     }
 
     /// The stream, to write to.
@@ -204,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
     /// Passes over what nobody wants of a body, as far as it is there; whether that was all of it.
     fn pass_over(&self, state: &mut State, context: &mut Context<'_>) -> bool {
         if state.is_taken {
-            return state.body.is_none();
+            return false;
         }
         let mut passed = 0;
         while let Some(rest) = &mut state.body {
@@ -239,10 +229,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
     fn poll_fill(&self, state: &mut State, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();
         let read = if state.body.is_some() {
-            if state.buffer.capacity() == state.buffer.len() {
-                state.buffer.reserve(state.room);
-            }
-            poll_read_buf(Pin::new(&mut *stream), context, &mut state.buffer)
+            state.room.reserve(&mut state.buffer);
+            let read = poll_read_buf(Pin::new(&mut *stream), context, &mut state.buffer);
+            read.map_ok(|count| {
+                state.room.learn(count);
+                count
+            })
         } else {
             // Mostly nothing has come, and what comes is short: no room is made before it is known how much it takes.
             with_scratch(|scratch| {
@@ -272,7 +264,7 @@ impl State {
     }
 
     fn end_body(&mut self) {
-        (self.body, self.is_taken, self.room) = (None, false, SHORTEST_READ);
+        (self.body, self.is_taken, self.room) = (None, false, Room::default());
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
         }
@@ -313,10 +305,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Source for Inlet<S> {
             if let Err(error) = ready!(self.poll_go_on(state, context)) {
                 return Poll::Ready(Some(Err(state.break_off(Broken::Connection(error)))));
             }
-            state.buffer.reserve(state.room);
             match ready!(self.poll_fill(state, context)) {
                 Ok(0) => return Poll::Ready(Some(Err(state.break_off(Broken::Short)))),
-                Ok(count) if count >= state.room => state.room = (state.room * 2).min(LONGEST_READ),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Some(Err(state.break_off(Broken::Connection(error))))),
             }

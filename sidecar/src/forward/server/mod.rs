@@ -8,7 +8,7 @@ mod request_body;
 
 pub(super) use self::request_body::{Broken, Faults, Http1Body};
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -20,7 +20,6 @@ use super::io::Watched;
 use crate::authorize::{Code, Denial};
 use crate::connection::{Connection, Entry, Registered};
 use crate::generation::Generation;
-use crate::log::Asked;
 use crate::worker::Worker;
 
 /// What serves a connection until the caller or the sidecar ends it. A silent connection holds this and nothing of how
@@ -41,8 +40,7 @@ where
 {
     let Some(session) = session(worker, &connection, generation) else {
         let denial = Denial::new(Code::NoIdentity, "the identity cannot be told to the application");
-        let (peer, port) = (connection.peer, connection.target.port);
-        worker.refuse(&denial, peer, port, connection.party(), Asked::default());
+        worker.refuse_on(&connection, &denial);
         return None;
     };
     let session = Rc::new(session);
@@ -75,6 +73,5 @@ fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Genera
         identity,
         whose: whose.into(),
         place: RefCell::default(),
-        tunnel: Cell::default(),
     })
 }

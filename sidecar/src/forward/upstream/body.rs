@@ -11,12 +11,8 @@ use super::http1::Upstream;
 use super::pump::Pump;
 use crate::authorize::Denial;
 use crate::forward::pool::Place;
+use crate::forward::room::Room;
 use crate::forward::wire::{Rest, answer};
-
-/// Room for what is read at once, at first.
-const SHORTEST_READ: usize = 4 << 10;
-/// The same, once a body has shown that it is long.
-const LONGEST_READ: usize = 64 << 10;
 
 /// An answer's body. It holds the connection, and gives it back as soon as its end was read.
 pub(in crate::forward) struct Body {
@@ -26,8 +22,7 @@ pub(in crate::forward) struct Body {
     place: Option<Rc<Place>>,
     /// What is still being sent of the request; it is given up with the answer, but for one that is complete.
     pump: Option<Pump>,
-    /// How much is read at once.
-    room: usize,
+    room: Room,
 }
 
 /// Why a body broke off.
@@ -50,7 +45,7 @@ impl Body {
         pump: Option<Pump>,
     ) -> Self {
         let rest = Rest::new(framing);
-        let mut body = Self { rest, upstream: Some(upstream), place, pump, room: SHORTEST_READ };
+        let mut body = Self { rest, upstream: Some(upstream), place, pump, room: Room::default() };
         body.finish_if_over();
         body
     }
@@ -66,15 +61,11 @@ impl Body {
                 Err(broken) => return Poll::Ready(Some(Err(self.give_up(broken)))),
             }
             let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
-            upstream.buffer().reserve(self.room);
+            self.room.reserve(upstream.buffer());
             match ready!(upstream.poll_read(context)) {
                 Ok(0) if self.rest.close() => self.finish_if_over(),
                 Ok(0) => return Poll::Ready(Some(Err(self.give_up(Broken::Short)))),
-                Ok(count) => {
-                    if count >= self.room {
-                        self.room = (self.room * 2).min(LONGEST_READ);
-                    }
-                }
+                Ok(count) => self.room.learn(count),
                 Err(error) => return Poll::Ready(Some(Err(self.give_up(Broken::Connection(error))))),
             }
         }
@@ -100,7 +91,7 @@ impl Body {
         if let (Some(mut upstream), Some(place)) = (self.upstream.take(), self.place.take())
             && upstream.buffer().is_empty()
         {
-            if self.room > SHORTEST_READ {
+            if self.room.is_large() {
                 // Empty as it is, it still holds room for a long body's parts.
                 *upstream.buffer() = BytesMut::new();
             }

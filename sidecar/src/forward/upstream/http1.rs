@@ -24,11 +24,9 @@ use super::{Failure, Received, Repeatable};
 use crate::authorize::{Code, Denial};
 use crate::forward::body::Outbound;
 use crate::forward::pool::Place;
+use crate::forward::room::SHORTEST_READ;
 use crate::forward::wire::answer::{self, Head, Heads};
 use crate::forward::wire::{Fault, Sending};
-
-/// Room for what comes, at first.
-const READ: usize = 4 << 10;
 
 /// A connection to the application over which one request at a time is sent.
 pub(in crate::forward) struct Upstream {
@@ -57,7 +55,7 @@ impl Upstream {
     /// Reads what there is: so many bytes, none at the end.
     pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() == self.buffer.len() {
-            self.buffer.reserve(READ);
+            self.buffer.reserve(SHORTEST_READ);
         }
         let mut transport = self.transport.borrow_mut();
         poll_read_buf(Pin::new(&mut *transport), context, &mut self.buffer)

@@ -19,6 +19,7 @@ use super::transport::Transport;
 use super::{Failure, Received, Repeatable};
 use crate::authorize::{Code, Denial};
 use crate::forward::body::Outbound;
+use crate::forward::receiving::Receiving;
 use crate::limits::Limits;
 
 /// Room for an answer's head.
@@ -215,8 +216,7 @@ fn address(request: &mut Request<Outbound>, scheme: Scheme) -> Result<(), String
 
 /// An answer's body. Its place on the connection is given back as soon as its end was read.
 pub(in crate::forward) struct Body {
-    receiving: RecvStream,
-    is_data_over: bool,
+    receiving: Receiving,
     /// What is still being sent of the request; it is given up with the answer, but for one that is complete.
     pump: Option<Pump>,
     stream: Option<Stream>,
@@ -225,34 +225,18 @@ pub(in crate::forward) struct Body {
 impl Body {
     /// What is received on its place of a connection.
     pub(in crate::forward) const fn new(receiving: RecvStream, pump: Option<Pump>, stream: Stream) -> Self {
-        Self { receiving, is_data_over: false, pump, stream: Some(stream) }
+        Self { receiving: Receiving::new(receiving), pump, stream: Some(stream) }
     }
 
     pub(super) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        let frame = ready!(self.poll_received(context));
+        let frame = ready!(self.receiving.poll_frame(context));
         if self.is_end_stream() || !matches!(frame, Some(Ok(_))) {
             self.stream = None;
         }
         Poll::Ready(frame)
-    }
-
-    fn poll_received(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        if !self.is_data_over {
-            match ready!(self.receiving.poll_data(context)) {
-                Some(Ok(data)) => {
-                    // It is asked for only when there is room for it.
-                    let released = self.receiving.flow_control().release_capacity(data.len());
-                    return Poll::Ready(Some(released.map(|()| Frame::data(data))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => self.is_data_over = true,
-            }
-        }
-        let trailers = ready!(self.receiving.poll_trailers(context));
-        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)).transpose())
     }
 
     pub(super) fn is_end_stream(&self) -> bool {

@@ -9,7 +9,8 @@ use h2::{Reason, SendStream};
 use hyper::body::Body as _;
 use tokio::task::AbortHandle;
 
-use crate::forward::body::{CallerError, Outbound};
+use crate::forward::body::Outbound;
+use crate::forward::receiving::reason;
 
 /// A body that is being sent. Dropping it gives it up: over HTTP/2, with the answer dropped too, the stream is reset.
 pub(in crate::forward) struct Pump(Option<AbortHandle>);
@@ -52,7 +53,10 @@ pub(super) async fn fill(mut body: Outbound, mut stream: SendStream<Bytes>) {
                 let _ = stream.send_data(Bytes::new(), true);
                 return;
             }
-            Some(Some(Err(error))) => return stream.send_reset(reason(&error)),
+            Some(Some(Err(error))) => {
+                // With the caller's own code, if it gave one.
+                return stream.send_reset(reason(&error).unwrap_or(Reason::CANCEL));
+            }
             Some(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => {
                     let ends = body.is_end_stream();
@@ -85,16 +89,4 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, ends: bool) -> bo
         }
     }
     true
-}
-
-/// Why the caller broke off, for the application: its own code, if it gave one.
-fn reason(error: &CallerError) -> Reason {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason().unwrap_or(Reason::CANCEL);
-        }
-        source = error.source();
-    }
-    Reason::CANCEL
 }

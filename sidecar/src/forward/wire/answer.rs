@@ -4,9 +4,8 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
-use memchr::memchr;
 
-use super::head::{self, Framing, Lines, Persistence, field_line, is_value};
+use super::head::{self, Framing, LineEnds, Lines, Persistence, field_line, is_value};
 use crate::authorize::{Code, Denial};
 
 /// Room for an answer's head.
@@ -37,47 +36,29 @@ pub(in crate::forward) enum Body {
     UntilClose,
 }
 
-/// For the end of a head of which a part is there.
-#[derive(Debug, Default)]
-struct Search {
-    /// Where the line begins that is not whole yet.
-    line: usize,
-    /// Up to where an LF was looked for.
-    seen: usize,
-}
-
-impl Search {
-    /// Looks for the head's end in `bytes`, which begin where the head does: its length, once it is whole.
-    ///
-    /// # Errors
-    /// [`Code::ApplicationFailed`] for what isn't HTTP, [`Code::ApplicationMalformed`] for a line that ends without a
-    /// CR and for a head without end.
-    fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, Denial> {
-        let begins_right = bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected);
-        if !begins_right {
-            return Err(no_http());
-        }
-        while let Some(at) = bytes.get(self.seen..).and_then(|unseen| memchr(b'\n', unseen)) {
-            let end = self.seen + at;
-            let line = bytes.get(self.line..end).unwrap_or_default();
-            let Some((b'\r', content)) = line.split_last() else {
-                return Err(malformed("an LF stands without a CR before it"));
-            };
-            (self.line, self.seen) = (end + 1, end + 1);
-            if content.is_empty() {
-                return if end < HEAD_BYTES { Ok(Some(end + 1)) } else { Err(too_large()) };
-            }
-        }
-        self.seen = bytes.len();
-        if bytes.len() > HEAD_BYTES { Err(too_large()) } else { Ok(None) }
+/// Looks for the head's end in `bytes`, which begin where the head does: its length, once it is whole.
+///
+/// # Errors
+/// [`Code::ApplicationFailed`] for what isn't HTTP, [`Code::ApplicationMalformed`] for a line that ends without a
+/// CR and for a head without end.
+fn find(lines: &mut LineEnds, bytes: &[u8]) -> Result<Option<usize>, Denial> {
+    let begins_right = bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected);
+    if !begins_right {
+        return Err(no_http());
     }
+    while let Some(line) = lines.next(bytes).map_err(|denial| of_answer(&denial))? {
+        if line.is_empty {
+            return if line.end < HEAD_BYTES { Ok(Some(line.end + 1)) } else { Err(too_large()) };
+        }
+    }
+    if bytes.len() > HEAD_BYTES { Err(too_large()) } else { Ok(None) }
 }
 
 /// Reads up to the head that counts.
 #[derive(Debug)]
 pub(in crate::forward) struct Heads {
     method: Method,
-    search: Search,
+    lines: LineEnds,
     /// Interim answers that came before.
     interim: usize,
 }
@@ -85,7 +66,7 @@ pub(in crate::forward) struct Heads {
 impl Heads {
     /// Of the answer to a request with this method.
     pub(in crate::forward) fn new(method: Method) -> Self {
-        Self { method, search: Search::default(), interim: 0 }
+        Self { method, lines: LineEnds::default(), interim: 0 }
     }
 
     /// Takes the head off `bytes`, once it is whole. Interim answers are passed over: the sidecar has asked for none,
@@ -95,7 +76,7 @@ impl Heads {
     /// [`Code::ApplicationFailed`] or [`Code::ApplicationMalformed`].
     pub(in crate::forward) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Denial> {
         while !bytes.is_empty() {
-            let Some(length) = self.search.find(bytes)? else { return Ok(None) };
+            let Some(length) = find(&mut self.lines, bytes)? else { return Ok(None) };
             // A copy, so that headers that are kept keep no more than themselves.
             let head = Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default());
             bytes.advance(length);
@@ -104,7 +85,7 @@ impl Heads {
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(head));
             }
-            (self.search, self.interim) = (Search::default(), self.interim + 1);
+            (self.lines, self.interim) = (LineEnds::default(), self.interim + 1);
             if self.interim > INTERIM {
                 let reason = "the application sends interim answers without end";
                 return Err(Denial::new(Code::ApplicationFailed, reason));

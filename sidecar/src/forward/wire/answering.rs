@@ -10,7 +10,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::request::Head;
 use super::sending::{Framing, HEAD, Sending, announced, line};
-use crate::forward::date;
+use crate::forward::{date, framing, headers};
 
 /// What the request was like that is answered.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ impl Asked {
         Self {
             is_head: *head.request.method() == Method::HEAD,
             is_http11: head.request.version() == Version::HTTP_11,
-            takes_trailers: head.takes_trailers(),
+            takes_trailers: headers::accepts_trailers(head.request.headers()),
             keeps: head.keeps,
         }
     }
@@ -45,7 +45,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
     pub(in crate::forward) fn answer(response: Response<B>, asked: Asked, now: i64) -> (Self, bool) {
         let (parts, body) = response.into_parts();
         let (status, headers) = (parts.status, &parts.headers);
-        let framing = framing(status, headers, &body, asked);
+        let framing = framing_of(status, headers, &body, asked);
         let keeps = asked.keeps && !matches!(framing, Framing::UntilClose);
         let mut head = Vec::with_capacity(HEAD);
         head.extend_from_slice(if asked.is_http11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
@@ -100,17 +100,12 @@ fn is_bodiless(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-fn framing<B: Body>(status: StatusCode, headers: &HeaderMap, body: &B, asked: Asked) -> Framing {
+fn framing_of<B: Body>(status: StatusCode, headers: &HeaderMap, body: &B, asked: Asked) -> Framing {
     if asked.is_head || is_bodiless(status) || body.is_end_stream() {
         return Framing::Over;
     }
     // The head's own word where the body doesn't tell: HTTP/2's engine compares the two.
-    let told = || {
-        let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-        let length = lengths.next().filter(|_| lengths.next().is_none())?;
-        length.to_str().ok()?.parse().ok()
-    };
-    match body.size_hint().exact().or_else(told) {
+    match body.size_hint().exact().or_else(|| framing::length(headers)) {
         Some(length) => Framing::Length(length),
         None if !asked.is_http11 => Framing::UntilClose,
         None if asked.takes_trailers => Framing::Chunked(announced(headers)),

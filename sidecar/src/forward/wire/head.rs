@@ -33,7 +33,7 @@ const LONGEST_METHOD: usize = 32;
 
 /// A request's first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
     pub(super) target: &'a [u8],
     /// The other version being HTTP/1.0.
@@ -49,7 +49,7 @@ pub(super) fn read<'a>(
     head: &'a [u8],
     bounds: &Bounds,
     mut tell: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Denial>,
-) -> Result<(Line<'a>, Head), Denial> {
+) -> Result<(RequestLine<'a>, Head), Denial> {
     let mut lines = Lines(head);
     let line = request_line(lines.next().unwrap_or_default(), bounds)?;
     let mut fields = Fields::default();
@@ -77,6 +77,43 @@ fn malformed(what: &'static str) -> Denial {
     Denial::new(Code::MalformedHead, what)
 }
 
+/// Finds the ends of the lines of a head of which a part is there.
+#[derive(Debug, Default)]
+pub(super) struct LineEnds {
+    /// Where the line begins that is not whole yet.
+    line: usize,
+    /// Up to where an LF was looked for.
+    seen: usize,
+}
+
+/// A line that is whole.
+pub(super) struct Line {
+    /// Where its LF stands.
+    pub(super) end: usize,
+    pub(super) is_first: bool,
+    pub(super) is_empty: bool,
+}
+
+impl LineEnds {
+    /// The next line in `bytes`, which begin where the head does, and are more than before if there was none.
+    ///
+    /// # Errors
+    /// [`Code::MalformedHead`] if it ends without a CR.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<Line>, Denial> {
+        let Some(at) = bytes.get(self.seen..).and_then(|unseen| memchr(b'\n', unseen)) else {
+            self.seen = bytes.len();
+            return Ok(None);
+        };
+        let end = self.seen + at;
+        let Some((b'\r', content)) = bytes.get(self.line..end).unwrap_or_default().split_last() else {
+            return Err(malformed("an LF stands without a CR before it"));
+        };
+        let line = Line { end, is_first: self.line == 0, is_empty: content.is_empty() };
+        (self.line, self.seen) = (end + 1, end + 1);
+        Ok(Some(line))
+    }
+}
+
 /// Lines without their CRLF.
 pub(super) struct Lines<'a>(pub(super) &'a [u8]);
 
@@ -91,7 +128,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-fn request_line<'a>(line: &'a [u8], bounds: &Bounds) -> Result<Line<'a>, Denial> {
+fn request_line<'a>(line: &'a [u8], bounds: &Bounds) -> Result<RequestLine<'a>, Denial> {
     let Some((method, rest)) = split_once(line, b' ') else {
         return Err(malformed("the request line is not method, target and version with one space between"));
     };
@@ -120,7 +157,7 @@ fn request_line<'a>(line: &'a [u8], bounds: &Bounds) -> Result<Line<'a>, Denial>
     if method == b"CONNECT" {
         return Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel"));
     }
-    check_target(target).map(|()| Line { method, target, is_http11 })
+    check_target(target).map(|()| RequestLine { method, target, is_http11 })
 }
 
 pub(in crate::forward) fn too_long(length: usize, limit: usize) -> Denial {

@@ -2,11 +2,10 @@
 //! it is believed.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{EXPECT, TE};
+use http::header::EXPECT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
-use memchr::memchr;
 
-use super::head::{self, Body};
+use super::head::{self, Body, LineEnds};
 use super::{Bounds, Rest};
 use crate::authorize::{Code, Denial};
 use crate::limits::Limits;
@@ -31,13 +30,6 @@ impl Head {
         !self.body.is_over()
             && self.request.version() == Version::HTTP_11
             && expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    }
-
-    /// Whether trailers of the answer are of use (RFC 9110 section 10.1.4).
-    pub(in crate::forward) fn takes_trailers(&self) -> bool {
-        let codings = self.request.headers().get_all(TE).iter();
-        let mut codings = codings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     }
 }
 
@@ -124,10 +116,7 @@ fn request_line(head: &[u8]) -> Option<(&str, &str)> {
 /// For the end of a head of which a part is there.
 #[derive(Debug, Default)]
 struct Search {
-    /// Where the line begins that is not whole yet.
-    line: usize,
-    /// Up to where an LF was looked for.
-    seen: usize,
+    lines: LineEnds,
     /// Whether the one empty line that may stand before a head has passed (RFC 9112 section 2.2).
     skipped: bool,
 }
@@ -141,30 +130,23 @@ enum Found {
 impl Search {
     /// Looks for the head's end in `bytes`, which begin where the head does.
     fn step(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Found, Denial> {
-        while let Some(at) = bytes.get(self.seen..).and_then(|unseen| memchr(b'\n', unseen)) {
-            let end = self.seen + at;
-            let line = bytes.get(self.line..end).unwrap_or_default();
-            let Some((b'\r', content)) = line.split_last() else {
-                return Err(Denial::new(Code::MalformedHead, "an LF stands without a CR before it"));
-            };
-            let is_first = self.line == 0;
-            (self.line, self.seen) = (end + 1, end + 1);
-            if end >= bounds.head {
+        while let Some(line) = self.lines.next(bytes)? {
+            if line.end >= bounds.head {
                 return Err(too_large(bounds.head));
             }
-            if !content.is_empty() {
-                continue;
+            match (line.is_empty, line.is_first) {
+                (false, _) => {}
+                (true, false) => return Ok(Found::Head(line.end + 1)),
+                (true, true) if self.skipped => {
+                    let what = "empty lines stand before the request line";
+                    return Err(Denial::new(Code::MalformedHead, what));
+                }
+                (true, true) => {
+                    *self = Self { skipped: true, ..Self::default() };
+                    return Ok(Found::EmptyLine(line.end + 1));
+                }
             }
-            if !is_first {
-                return Ok(Found::Head(end + 1));
-            }
-            if self.skipped {
-                return Err(Denial::new(Code::MalformedHead, "empty lines stand before the request line"));
-            }
-            *self = Self { skipped: true, ..Self::default() };
-            return Ok(Found::EmptyLine(end + 1));
         }
-        self.seen = bytes.len();
         if bytes.len() >= bounds.head { Err(too_large(bounds.head)) } else { Ok(Found::Nothing) }
     }
 }

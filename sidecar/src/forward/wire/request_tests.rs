@@ -1,4 +1,4 @@
-use crate::forward::wire::{Asking, read_requests};
+use crate::forward::wire::{Asked, Asking, read_requests};
 use crate::limits::Limits;
 
 use super::*;
@@ -103,7 +103,7 @@ fn what_a_caller_waits_for_and_takes() {
         ("GET / HTTP/1.1\r\nte: trailers;q=1\r\n\r\n", false, false),
     ] {
         let head = Heads::new(&Limits::default()).take(&mut BytesMut::from(head)).unwrap().unwrap();
-        assert_eq!((head.expects(), head.takes_trailers()), (expects, takes_trailers), "{head:?}");
+        assert_eq!((head.expects(), Asked::by(&head).takes_trailers), (expects, takes_trailers), "{head:?}");
     }
 }
 

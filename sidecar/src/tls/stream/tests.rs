@@ -6,19 +6,16 @@ use std::io::{Read as _, Write as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, ServerConfig,
-    SignatureScheme,
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, DistinguishedName, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 
 use super::super::handshake::{Failure, perform};
 use super::super::{Admission, server_config};
 use super::*;
 use crate::authorize::door::ClientCertificate;
 use crate::identify::{Caller, Refusal};
+use crate::unverified;
 
 mod ends;
 mod faults;
@@ -148,44 +145,6 @@ impl Admission for Nobody {
     }
 }
 
-#[derive(Debug)]
-struct Anyone(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// For all ciphers, or for one.
 fn configs(cipher: Option<CipherSuite>) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -198,12 +157,7 @@ fn configs(cipher: Option<CipherSuite>) -> (Arc<ClientConfig>, Arc<ServerConfig>
     let certificate = Arc::new(SingleCertAndKey::from(certified));
     let server =
         server_config(&provider, certificate, Arc::new(Nobody), ClientCertificate::Unwanted, &[b"h2"]);
-    let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        .with_no_client_auth();
+    let mut client = unverified::config_with(provider).unwrap();
     client.alpn_protocols = vec![b"h2".to_vec()];
     client.enable_secret_extraction = true;
     (Arc::new(client), server.unwrap())

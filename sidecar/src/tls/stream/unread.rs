@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use bytes::{BufMut, BytesMut};
 use tokio::io::ReadBuf;
 
 /// What was read from the socket and not handed out.
@@ -26,13 +25,13 @@ pub(super) struct Rest {
 
 impl Unread {
     /// Hands out what is open: whether that was anything.
-    pub(super) fn give(&mut self, sink: &mut impl Sink) -> bool {
+    pub(super) fn give(&mut self, reader: &mut ReadBuf<'_>) -> bool {
         let content = self.bytes.get(self.content.clone()).unwrap_or_default();
         if content.is_empty() {
             return false;
         }
-        let count = content.len().min(sink.room());
-        sink.put(content.get(..count).unwrap_or_default());
+        let count = content.len().min(reader.remaining());
+        reader.put_slice(content.get(..count).unwrap_or_default());
         self.content.start += count;
         self.tidy();
         true
@@ -65,38 +64,5 @@ impl Unread {
     /// What has come of records that aren't open.
     pub(super) fn records(&self) -> &[u8] {
         self.bytes.get(self.record..).unwrap_or_default()
-    }
-}
-
-/// Where content goes.
-pub(super) trait Sink {
-    fn room(&self) -> usize;
-    fn put(&mut self, content: &[u8]);
-}
-
-impl Sink for ReadBuf<'_> {
-    fn room(&self) -> usize {
-        self.remaining()
-    }
-
-    fn put(&mut self, content: &[u8]) {
-        self.put_slice(content);
-    }
-}
-
-/// Takes what comes, up to a limit, and grows by that only.
-pub(super) struct Growing<'a> {
-    pub(super) buffer: &'a mut BytesMut,
-    pub(super) room: usize,
-}
-
-impl Sink for Growing<'_> {
-    fn room(&self) -> usize {
-        self.room
-    }
-
-    fn put(&mut self, content: &[u8]) {
-        self.buffer.put_slice(content);
-        self.room = self.room.saturating_sub(content.len());
     }
 }

@@ -1,6 +1,5 @@
 //! One request, from its head to the end of its answer.
 
-use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -18,7 +17,7 @@ use crate::forward::body::{Answer, CallerBody};
 use crate::forward::date;
 use crate::forward::duplex::Duplex;
 use crate::forward::exchange::{self, Session};
-use crate::forward::upstream::BodyError;
+use crate::forward::receiving::reason;
 
 /// Answers it. Dropped before its end, the stream is reset.
 pub(super) async fn serve(
@@ -45,9 +44,11 @@ pub(super) async fn serve(
     if !head.headers.contains_key(DATE) {
         head.headers.insert(DATE, date::at(wall));
     }
-    if let Some((tunnel, receiving)) = body.take_tunnel() {
-        if let Ok(sending) = reply.send_response(Response::from_parts(head, ()), false) {
-            Box::pin(tunnel.serve_stream(Duplex::new(sending, receiving, ()))).await;
+    if let Some((tunnel, caller)) = body.take_tunnel() {
+        if let CallerBody::Http2(caller) = caller
+            && let Ok(sending) = reply.send_response(Response::from_parts(head, ()), false)
+        {
+            Box::pin(tunnel.serve_stream(Duplex::new(sending, caller.into_stream(), ()))).await;
         }
         return;
     }
@@ -101,7 +102,8 @@ impl Sending {
                     return Poll::Ready(());
                 }
                 Some(Err(error)) => {
-                    self.stream.send_reset(reason(&error));
+                    // With the application's own code, if it gave one.
+                    self.stream.send_reset(reason(&error).unwrap_or(Reason::INTERNAL_ERROR));
                     return Poll::Ready(());
                 }
                 Some(Ok(frame)) => match frame.into_data() {
@@ -133,16 +135,4 @@ impl Sending {
         }
         Poll::Ready(true)
     }
-}
-
-/// Why an answer's body broke off, for the caller: the application's own code, if it gave one.
-fn reason(error: &BodyError) -> Reason {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason().unwrap_or(Reason::INTERNAL_ERROR);
-        }
-        source = error.source();
-    }
-    Reason::INTERNAL_ERROR
 }
