@@ -16,6 +16,7 @@ pub mod destination;
 pub mod drain;
 mod endpoint;
 pub mod explain;
+pub mod fields;
 mod first_bytes;
 pub mod forward;
 pub mod generation;

@@ -3,18 +3,17 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
-
 use crate::authorize::door::{Checks, HeaderLock, Lock, Locked};
 use crate::authorize::{Code, Denial, Proof};
-use crate::credentials::{Answer, BasicError, Checker, Presented, only_value};
+use crate::credentials::{Answer, BasicError, Checker, Presented};
+use crate::fields::Fields;
 
 /// What the header of each lock holds, in the order of the locks; nothing if none looks at a header. Passwords with slow
 /// hashes are waited for.
 pub(crate) async fn proofs(
     checker: &Checker,
     locked: &Locked,
-    headers: &HeaderMap,
+    fields: &Fields,
     source: IpAddr,
 ) -> Vec<Proof> {
     if !locked.looks_at_headers() {
@@ -24,24 +23,24 @@ pub(crate) async fn proofs(
     for lock in locked.locks() {
         proofs.push(match lock {
             Lock::MutualTls => Proof::Absent,
-            Lock::Header(lock) => proof(checker, lock, headers, source).await,
+            Lock::Header(lock) => proof(checker, lock, fields, source).await,
         });
     }
     proofs
 }
 
-async fn proof(checker: &Checker, lock: &HeaderLock, headers: &HeaderMap, source: IpAddr) -> Proof {
+async fn proof(checker: &Checker, lock: &HeaderLock, fields: &Fields, source: IpAddr) -> Proof {
     let users = match lock.checks() {
         Checks::Users(users) => users,
         Checks::Secrets(secrets) => {
-            return match only_value(headers, &lock.name) {
+            return match fields.only_named(lock.name.as_str()) {
                 Ok(None) => Proof::Absent,
                 Ok(Some(value)) => fitting(secrets.check(value).to_vec()),
                 Err(_) => repeated(lock),
             };
         }
     };
-    let presented = match Presented::from_headers(headers, &lock.name) {
+    let presented = match Presented::from_fields(fields, lock.name.as_str()) {
         // Another scheme is for somebody else, so nothing is shown to this lock.
         Ok(None) | Err(BasicError::OtherScheme) => return Proof::Absent,
         Ok(Some(presented)) => presented,

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
 use postern_config::htpasswd::NAME_BYTES;
 use zeroize::Zeroizing;
+
+use crate::fields::{Fields, Repeated};
 
 /// Bytes that a password may have. The work of SHA-crypt grows with it.
 const PASSWORD_BYTES: usize = 512;
@@ -42,30 +42,13 @@ pub enum BasicError {
     TooLong,
 }
 
-/// A header that must be there once at most is there more than once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the header is there more than once")]
-pub struct Repeated;
-
-/// The one value of a header, if it is there.
-///
-/// # Errors
-/// [`Repeated`].
-pub fn only_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Repeated> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next().map(HeaderValue::as_bytes), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Repeated),
-    }
-}
-
 impl Presented {
-    /// From a request's headers; none if the header is not there.
+    /// From the field of a request that has this name, in lower case; none if it is not there.
     ///
     /// # Errors
     /// [`BasicError`].
-    pub fn from_headers(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, BasicError> {
-        match only_value(headers, name) {
+    pub fn from_fields(fields: &Fields, name: &str) -> Result<Option<Self>, BasicError> {
+        match fields.only_named(name) {
             Ok(value) => value.map(Self::parse).transpose(),
             Err(Repeated) => Err(BasicError::Repeated),
         }

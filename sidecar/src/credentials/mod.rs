@@ -13,7 +13,7 @@ mod secrets;
 mod slow;
 mod users;
 
-pub use self::basic::{BasicError, Presented, Repeated, only_value};
+pub use self::basic::{BasicError, Presented};
 pub use self::checker::{Answer, Check, Checker, Pending};
 pub use self::pool::{Load, Pool};
 pub use self::secrets::Secrets;

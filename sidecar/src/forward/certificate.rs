@@ -1,6 +1,7 @@
 //! A caller's certificate, as the application is told of it.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,9 +14,9 @@ use crate::identify::Caller;
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
     /// `X-Forwarded-Client-Cert`.
-    pub(super) forwarded: HeaderValue,
+    pub(super) forwarded: Rc<str>,
     /// `Client-Cert`.
-    pub(super) client_cert: HeaderValue,
+    pub(super) client_cert: Rc<str>,
 }
 
 /// What was told last on a worker: mostly the next connection is the same caller's, and holds the same text then.
@@ -48,7 +49,7 @@ impl Certificates {
 }
 
 /// In Envoy's format.
-fn forwarded(caller: &Caller, by: Option<&str>) -> Option<HeaderValue> {
+fn forwarded(caller: &Caller, by: Option<&str>) -> Option<Rc<str>> {
     let mut element = String::with_capacity(256);
     if let Some(by) = by {
         element.push_str("By=");
@@ -65,12 +66,17 @@ fn forwarded(caller: &Caller, by: Option<&str>) -> Option<HeaderValue> {
         push_escaped(&mut element, &caller.identity);
         element.push('"');
     }
-    HeaderValue::try_from(element).ok()
+    header(&element)
 }
 
 /// A byte sequence of RFC 8941, as RFC 9440 section 2.1 wants it.
-fn client_cert(caller: &Caller) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!(":{}:", STANDARD.encode(caller.chain.first()?))).ok()
+fn client_cert(caller: &Caller) -> Option<Rc<str>> {
+    header(&format!(":{}:", STANDARD.encode(caller.chain.first()?)))
+}
+
+/// What can stand in a header.
+fn header(text: &str) -> Option<Rc<str>> {
+    HeaderValue::from_str(text).ok().map(|_| text.into())
 }
 
 /// Quoted where Envoy's format for the header needs it.
@@ -103,7 +109,7 @@ mod tests {
         let certificates = Certificates::default();
         let told = |caller: &Arc<Caller>, by| {
             let certificate = certificates.of(caller, by).unwrap();
-            (certificate.forwarded.to_str().unwrap().to_owned(), certificate.client_cert.as_bytes().as_ptr())
+            (certificate.forwarded.to_string(), certificate.client_cert.as_ptr())
         };
         let first = told(&one, Some("spiffe://d/s"));
         assert_eq!(told(&one, Some("spiffe://d/s")), first);

@@ -4,25 +4,25 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{Method, Version};
 use hyper::body::Body as _;
 use postern_config::policy::Protocol;
 
 use super::body::{Answer, CallerBody, InFlight, Outbound};
 use super::framing;
-use super::headers::{self, Identity};
+use super::headers::{self, Identity, Keys, RequestId, ToApplication};
+use super::message::{Answered, RequestHead};
 use super::pool::{Key, Place};
 use super::problem::{self, Wanted};
 use super::tunnel::{Stream, Tunnel};
 use super::upgrade::{self, Wish};
-use super::upstream::{self, Patience, Received};
+use super::upstream::{self, Outgoing, Patience, Received};
 use super::websocket::{self, Said};
 use crate::authorize::door::Door;
 use crate::authorize::path::Path;
 use crate::authorize::{self, Ask, Code, Denial, Permit, Proof, authorize};
 use crate::connection::Connection;
+use crate::fields::Fields;
 use crate::generation::Generation;
 use crate::observe::request::Record;
 use crate::present;
@@ -42,37 +42,39 @@ pub(super) struct Session {
 
 /// A permitted request's answer.
 enum Forwarded {
-    Answer(Response<Received>),
+    Answer(Answered<Received>),
     /// A head, the application's end, and what the caller sends.
-    Tunnel(Response<()>, Box<dyn Stream>, CallerBody),
+    Tunnel(Answered<()>, Box<dyn Stream>, CallerBody),
 }
 
 /// A request while it is answered.
-struct Turn {
+struct Turn<'a> {
+    head: &'a RequestHead,
     in_flight: InFlight,
     wanted: Wanted,
-    request_id: HeaderValue,
+    request_id: RequestId<'a>,
     record: Rc<Record>,
 }
 
-impl Turn {
-    fn begin<B>(session: &Session, request: &Request<B>) -> Self {
+impl<'a> Turn<'a> {
+    fn begin(session: &Session, head: &'a RequestHead) -> Self {
         let mut in_flight = InFlight::start(&session.connection);
-        let request_id = headers::request_id(request.headers());
-        let record = Record::start(&session.worker, &session.connection, request, &request_id);
+        let request_id = headers::request_id(&head.fields);
+        let record = Record::start(&session.worker, &session.connection, head, request_id.as_str());
         in_flight.observe(&record);
-        Self { in_flight, wanted: Wanted::by(request), request_id, record }
+        Self { head, in_flight, wanted: Wanted::by(head), request_id, record }
     }
 
-    fn refuse(self, session: &Session, denial: &Denial) -> Response<Answer> {
-        self.record.refused(denial);
+    fn refuse(self, session: &Session, denial: &Denial) -> Answered<Answer> {
+        let id = self.request_id.as_str();
+        self.record.refused(denial, self.head, id);
         session.finish_after(denial.code);
-        let response = problem::response(denial, &self.request_id, self.wanted);
-        self.record.answered(response.status().as_u16());
+        let response = problem::response(denial, id, self.wanted);
+        self.record.answered(response.status.as_u16());
         response.map(|document| Answer::problem(document, self.in_flight))
     }
 
-    fn end(self, session: &Session, answer: Forwarded) -> Response<Answer> {
+    fn end(self, session: &Session, answer: Forwarded) -> Answered<Answer> {
         let Self { in_flight, record, .. } = self;
         let response = match answer {
             Forwarded::Answer(response) => response.map(|body| Answer::application(body, in_flight)),
@@ -81,16 +83,16 @@ impl Turn {
                 head.map(|()| Answer::tunnel(tunnel, caller))
             }
         };
-        record.answered(response.status().as_u16());
+        record.answered(response.status.as_u16());
         response
     }
 }
 
 /// Answers one request.
-pub(super) async fn answer(session: Rc<Session>, request: Request<CallerBody>) -> Response<Answer> {
-    let turn = Turn::begin(&session, &request);
-    let faults = request.body().faults();
-    let outcome = forward(&session, request, &turn.request_id, &turn.record).await;
+pub(super) async fn answer(session: Rc<Session>, head: RequestHead, body: CallerBody) -> Answered<Answer> {
+    let turn = Turn::begin(&session, &head);
+    let faults = body.faults();
+    let outcome = forward(&session, &turn, body).await;
     // What was found wrong with the body since is what broke the rest.
     let outcome = match faults.and_then(|faults| faults.take()) {
         Some(denial) => Err(denial),
@@ -102,44 +104,32 @@ pub(super) async fn answer(session: Rc<Session>, request: Request<CallerBody>) -
     }
 }
 
-/// Answers a request that was refused before it could be read; `request` stands for it.
-pub(super) fn refuse(session: &Session, request: &Request<()>, denial: &Denial) -> Response<Answer> {
-    Turn::begin(session, request).refuse(session, denial)
+/// Answers a request that was refused before it could be read; `head` stands for its own.
+pub(super) fn refuse(session: &Session, head: &RequestHead, denial: &Denial) -> Answered<Answer> {
+    Turn::begin(session, head).refuse(session, denial)
 }
 
 /// Judges and sends. What is matched (host, path) is what is forwarded: both come out of the permit.
-async fn forward(
-    session: &Session,
-    request: Request<CallerBody>,
-    request_id: &HeaderValue,
-    record: &Record,
-) -> Result<Forwarded, Denial> {
-    let worker = &session.worker;
-    if request.version() == Version::HTTP_2 {
-        framing::check_http2(request.uri(), request.headers(), &worker.limits())?;
+async fn forward(session: &Session, turn: &Turn<'_>, body: CallerBody) -> Result<Forwarded, Denial> {
+    let (worker, head, record) = (&session.worker, turn.head, &turn.record);
+    if head.version == Version::HTTP_2 {
+        framing::check_http2(head, &worker.limits())?;
     }
-    let wish = upgrade::wish(&request)?;
-    let (parts, body) = request.into_parts();
-    let Parts { method, uri, headers: mut fields, .. } = parts;
+    let wish = upgrade::wish(head)?;
     // What is GET over HTTP/1.1 is the same thing for rules and for the application.
-    let method = if wish == Some(Wish::Connect) { Method::GET } else { method };
+    let method = if wish == Some(Wish::Connect) { &Method::GET } else { &head.method };
 
-    let host_field = fields.get(http::header::HOST).cloned();
-    let named = framing::host(&uri, &fields)?;
-    let host = host_value(named.as_str(), host_field)?;
-    let host_text = host.to_str().map_err(|_| Denial::new(Code::InvalidHost, "the host is no text"))?;
-    let same = named.in_text(host_text);
-    let host_name = same.ok_or_else(|| Denial::new(Code::InvalidHost, "the host has two forms"))?;
-    let path = path_of(&uri, &method).and_then(Path::parse);
+    let host = framing::host(head)?;
+    let path = path_of(head).and_then(Path::parse);
     if let Err(denial) = &path
         && !session.spares(denial.code)
     {
         return Err(denial.clone());
     }
 
-    let (generation, proofs) = session.prove(&fields).await?;
+    let (generation, proofs) = session.prove(&head.fields).await?;
     let ask = match &path {
-        Ok(path) => Ask::Http { method: &method, host: &host_name, path },
+        Ok(path) => Ask::Http { method, host: &host, path },
         Err(denial) => Ask::Unclear(denial),
     };
     let standing = session.connection.standing(&generation);
@@ -149,86 +139,69 @@ async fn forward(
     record.permitted(&permit);
     session.connection.admitted(worker, &generation, &permit);
     if let Some(denial) = permit.would_deny() {
-        record.spared(denial);
+        record.spared(denial, head, turn.request_id.as_str());
     }
 
     let place = session.place(&permit, generation.gate.policy.door(session.connection.target.port));
 
-    let mut patience = Patience::new(worker, &session.connection, &fields);
-    headers::strip_keys(&mut fields, &generation, request.port);
-    let told = permit.forwarded_certificate();
-    headers::to_application(&mut fields, host.clone(), request_id, &session.identity, told);
-    record.carry_on(&mut fields);
-    let mut outgoing = Request::new(Outbound::Empty);
-    *outgoing.method_mut() = method.clone();
-    *outgoing.uri_mut() = target(&permit, path.as_ref().ok(), &uri)?;
-    *outgoing.headers_mut() = fields;
+    let mut patience = Patience::new(worker, &session.connection, &head.fields);
+    let fields = ToApplication::new(
+        &head.fields,
+        headers::Said {
+            host: host.as_str(),
+            request_id: turn.request_id.as_str().as_bytes(),
+            who: &session.identity,
+            told: permit.forwarded_certificate(),
+            trace: record.carried(head),
+            keys: Keys::of(&generation, request.port),
+        },
+    );
+    let outgoing = Outgoing { method, path: target(&permit, path.as_ref().ok(), head), query: head.query(), fields: &fields };
     if let Some(wish) = wish {
         // What follows the head is the tunnel's. The request is boxed, since few are of this kind and all would be as large.
         let waiting = record.waits();
-        let answer = Box::pin(websocket::ask(session, &permit, &place, &patience, wish, outgoing)).await;
+        let answer = Box::pin(websocket::ask(session, &permit, &place, &patience, wish, &outgoing)).await;
         drop(waiting);
         return Ok(match answer? {
             Said::Yes(head, application) => Forwarded::Tunnel(head, application, body),
             Said::No(response) => Forwarded::Answer(response),
         });
     }
+    let mut outbound = Outbound::Empty;
     if !body.is_end_stream() {
         let (body, sent) = Outbound::caller(body, Arc::clone(&generation), request.port);
         record.receives(Rc::clone(&sent));
         patience.watch(sent);
-        *outgoing.body_mut() = body;
+        outbound = body;
     }
     let waiting = record.waits();
-    let answer = upstream::send(session, &permit, &place, &patience, outgoing).await;
+    let answer = upstream::send(session, &permit, &place, &patience, &outgoing, outbound).await;
     drop(waiting);
     let mut response = answer?;
-    headers::to_caller(response.headers_mut());
+    headers::to_caller(&mut response.fields);
     Ok(Forwarded::Answer(response))
 }
 
-/// The canonical host; the caller's own value where it is canonical already.
-fn host_value(canonical: &str, given: Option<HeaderValue>) -> Result<HeaderValue, Denial> {
-    match given {
-        Some(value) if value.as_bytes() == canonical.as_bytes() => Ok(value),
-        _ => HeaderValue::from_str(canonical)
-            .map_err(|_| Denial::new(Code::InvalidHost, "the host is no text")),
-    }
-}
-
 /// The path of a target in origin or absolute form (RFC 9112 section 3.2).
-fn path_of<'a>(uri: &'a Uri, method: &Method) -> Result<&'a str, Denial> {
-    match uri.path() {
-        "*" => Err(Denial::new(Code::AmbiguousPath, format!("{method} * names no path"))),
+fn path_of(head: &RequestHead) -> Result<&str, Denial> {
+    match head.path() {
+        "*" => Err(Denial::new(Code::AmbiguousPath, format!("{} * names no path", head.method))),
         path => Ok(path),
     }
 }
 
-/// In origin form: the permitted path, and the query as it came. Where no path has been judged, all of it as it came.
-fn target(permit: &Permit<'_>, path: Option<&Path<'_>>, original: &Uri) -> Result<Uri, Denial> {
+/// The permitted path. Where none has been judged, it is as it came.
+fn target<'a>(permit: &Permit<'_>, path: Option<&'a Path<'_>>, head: &'a RequestHead) -> &'a str {
     debug_assert!(match permit.request().ask {
         Ask::Http { path: permitted, .. } => path == Some(permitted),
         Ask::Unclear(_) | Ask::Connection => path.is_none(),
     });
-    let broken = |_| Denial::new(Code::AmbiguousPath, "the target cannot be written");
-    let path_and_query = match (original.path_and_query(), path) {
-        (Some(unchanged), None) => unchanged.clone(),
-        (Some(unchanged), Some(path)) if path.is_unchanged() => unchanged.clone(),
-        (None, None) => return Err(Denial::new(Code::AmbiguousPath, "the target holds no path")),
-        (_, Some(path)) => {
-            let text = match original.query() {
-                Some(query) => format!("{}?{query}", path.as_str()),
-                None => path.as_str().to_owned(),
-            };
-            PathAndQuery::try_from(text).map_err(broken)?
-        }
-    };
-    Ok(Uri::from(path_and_query))
+    path.map_or_else(|| head.path(), Path::as_str)
 }
 
 impl Session {
     /// What the request shows beside the certificate, under the configuration in force.
-    async fn prove(&self, fields: &HeaderMap) -> Result<(Arc<Generation>, Vec<Proof>), Denial> {
+    async fn prove(&self, fields: &Fields) -> Result<(Arc<Generation>, Vec<Proof>), Denial> {
         let (worker, port) = (&self.worker, self.connection.target.port);
         loop {
             let generation = worker

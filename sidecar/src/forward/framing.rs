@@ -9,82 +9,72 @@
 //! fields decode to as much as there is room for. All these are logged and counted from the frames that it writes
 //! ([`super::wire`]).
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Uri};
-
-use super::headers::is_spelling_of;
+use super::message::RequestHead;
 use super::wire;
 use crate::authorize::host::Host;
 use crate::authorize::{Code, Denial};
+use crate::fields::{Fields, Name, Repeated};
 use crate::limits::Limits;
 
 /// What each field counts beyond its bytes.
 const FIELD_OVERHEAD: usize = 32;
 
 /// Refuses what the engine of HTTP/2 lets through although it could be read in two ways.
-pub(super) fn check_http2(uri: &Uri, headers: &HeaderMap, limits: &Limits) -> Result<(), Denial> {
+pub(super) fn check_http2(head: &RequestHead, limits: &Limits) -> Result<(), Denial> {
     let framing = |what: &'static str| Err(Denial::new(Code::InvalidFraming, what));
-    if headers.len() > limits.header_count {
-        let reason = format!("{} headers where {} are allowed", headers.len(), limits.header_count);
+    let fields = &head.fields;
+    if fields.len() > limits.header_count {
+        let reason = format!("{} headers where {} are allowed", fields.len(), limits.header_count);
         return Err(Denial::new(Code::TooManyHeaders, reason));
     }
-    sizes(uri, headers, limits)?;
-    if headers.keys().any(shadows_framing) {
+    sizes(head, limits)?;
+    // A server that takes `_` for `-`, as CGI's names make it, would take it for a length or a coding.
+    if fields.has_underscores()
+        && fields.iter().any(|field| field.known.is_none() && wire::is_framing(field.name))
+    {
         return framing("a header is spelt like one of the framing's, with an underscore");
     }
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if fields.contains(Name::TransferEncoding) {
         return framing("Transfer-Encoding belongs to HTTP/1.1 alone");
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next()
-        && (lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit))
-    {
-        return framing("Content-Length is not given exactly once, as a number");
+    match fields.only(Name::ContentLength) {
+        Ok(None) => Ok(()),
+        Ok(Some(length)) if length.iter().all(u8::is_ascii_digit) => Ok(()),
+        Ok(Some(_)) | Err(Repeated) => framing("Content-Length is not given exactly once, as a number"),
     }
-    Ok(())
 }
 
 /// How long a body is said to be: nothing if `Content-Length` is not given, more than once, or is no number.
-pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
-        (Some(length), None) => length.to_str().ok()?.parse().ok(),
-        _ => None,
-    }
+pub(super) fn length(fields: &Fields) -> Option<u64> {
+    let length = fields.only(Name::ContentLength).ok()??;
+    std::str::from_utf8(length).ok()?.parse().ok()
 }
 
 /// HTTP/1.1 was measured by the byte; this is what HTTP/2's fields count (RFC 9113 section 6.5.2).
-fn sizes(uri: &Uri, headers: &HeaderMap, limits: &Limits) -> Result<(), Denial> {
-    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+fn sizes(head: &RequestHead, limits: &Limits) -> Result<(), Denial> {
+    let target = head.path().len() + head.query().map_or(0, |query| query.len() + 1);
     if target > limits.target_bytes {
         return Err(wire::too_long(target, limits.target_bytes));
     }
-    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+    let fields = head.fields.iter().map(|field| field.name.len() + field.value.len() + FIELD_OVERHEAD);
     let size = fields.sum::<usize>() + target;
     let limit = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
     if size > limit { Err(wire::too_large(limit)) } else { Ok(()) }
 }
 
-/// Whether a server that takes `_` for `-`, as CGI's names make it, would take it for a length or a coding.
-fn shadows_framing(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.contains('_')
-        && [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|framing| is_spelling_of(name, framing.as_str()))
-}
-
 /// The one host that a request names.
-pub(super) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Host<'a>, Denial> {
+pub(super) fn host(head: &RequestHead) -> Result<Host<'_>, Denial> {
     let invalid = |what: &'static str| Denial::new(Code::InvalidHost, what);
-    let mut given = headers.get_all(HOST).iter();
-    let header = match (given.next(), given.next()) {
-        (Some(value), None) => {
-            let text = value.to_str().map_err(|_| invalid("Host holds bytes that no host name has"))?;
+    let header = match head.fields.only(Name::Host) {
+        Ok(None) => None,
+        Ok(Some(value)) => {
+            let text =
+                std::str::from_utf8(value).map_err(|_| invalid("Host holds bytes that no host name has"))?;
             Some(Host::parse(text)?)
         }
-        (None, _) => None,
-        (Some(_), Some(_)) => return Err(invalid("Host is given more than once")),
+        Err(Repeated) => return Err(invalid("Host is given more than once")),
     };
-    let authority = uri.authority().map(|authority| Host::parse(authority.as_str())).transpose()?;
+    let authority = head.authority().map(Host::parse).transpose()?;
     match (authority, header) {
         (Some(authority), Some(header)) if authority != header => {
             Err(invalid("Host differs from the authority of the request's target"))
@@ -96,7 +86,7 @@ pub(super) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Host<'a>,
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
     use super::*;
 
@@ -105,6 +95,12 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
+    }
+
+    fn head(target: &str, headers: &HeaderMap) -> RequestHead {
+        let mut request = Request::builder().uri(target).body(()).unwrap();
+        *request.headers_mut() = headers.clone();
+        RequestHead::of_http2(request.into_parts().0)
     }
 
     fn limits() -> Limits {
@@ -120,8 +116,8 @@ mod tests {
             (path.as_str(), HeaderValue::from_static("1"), Some(Code::TargetTooLong)),
             ("/aaaaaaaaaaaaaaaaaaa", large, Some(Code::HeadTooLarge)),
         ] {
-            let (uri, headers) = (target.parse().unwrap(), HeaderMap::from_iter([(name.clone(), value)]));
-            let result = check_http2(&uri, &headers, &limits());
+            let headers = HeaderMap::from_iter([(name.clone(), value)]);
+            let result = check_http2(&head(target, &headers), &limits());
             assert_eq!(result.map_err(|denial| denial.code).err(), expected, "{target}");
         }
     }
@@ -142,7 +138,7 @@ mod tests {
             ("a coding in disguise", headers(&[("transfer_encoding", "x")]), Some(Code::InvalidFraming)),
             ("too many", headers(&[("a", "1"), ("b", "1"), ("c", "1")]), Some(Code::TooManyHeaders)),
         ] {
-            let result = check_http2(&Uri::from_static("/"), &lines, &limits()).map_err(|denial| denial.code);
+            let result = check_http2(&head("/", &lines), &limits()).map_err(|denial| denial.code);
             assert_eq!(result.err(), expected, "{case}");
         }
     }
@@ -159,8 +155,8 @@ mod tests {
             ("/", headers(&[]), Err(Code::InvalidHost)),
             ("/", headers(&[("host", "a b")]), Err(Code::InvalidHost)),
         ] {
-            let uri: Uri = target.parse().unwrap();
-            let result = host(&uri, &lines);
+            let head = head(target, &lines);
+            let result = host(&head);
             let result = result.as_ref().map(Host::as_str).map_err(|denial| denial.code);
             assert_eq!(result, expected, "{target} {lines:?}");
         }

@@ -7,58 +7,49 @@ use std::net::IpAddr;
 
 use aws_lc_rs::rand;
 use http::HeaderMap;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
-    HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
-};
-
+use http::header::{HeaderName, HeaderValue};
 use postern_config::policy::{ForwardedCertificate, Upstream};
 
 use super::certificate::Certificate;
 use super::told::Told;
 use super::wire::{TRAILER_BYTES, TRAILERS};
 use crate::authorize::door::{HeaderLock, Locked};
+use crate::fields::{Field, Fields, Name, Names, Passed};
 use crate::generation::Generation;
-
-pub(super) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-pub(super) const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::observe::trace::Carried;
 
 /// Belong to one hop (RFC 9110 section 7.6.1, and what was in use before it).
-static HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
-/// What trailers must not carry, beside what is of the hop or reserved.
-static LATE: [HeaderName; 12] = [
-    AUTHORIZATION,
-    CONTENT_ENCODING,
-    CONTENT_LENGTH,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
-    COOKIE,
-    EXPECT,
-    HOST,
-    TRAILER,
-    FORWARDED_FOR,
-    FORWARDED_PROTO,
-    REQUEST_ID,
-];
-
+const HOP_BY_HOP: Names = Names::of(&[
+    Name::Connection,
+    Name::KeepAlive,
+    Name::ProxyConnection,
+    Name::ProxyAuthenticate,
+    Name::ProxyAuthorization,
+    Name::Te,
+    Name::TransferEncoding,
+    Name::Upgrade,
+]);
 /// Written by the sidecar alone, however they are spelt.
-const RESERVED: [&str; 3] = ["x-forwarded-client-cert", "client-cert", "client-cert-chain"];
+const RESERVED: Names = Names::of(&[Name::XForwardedClientCert, Name::ClientCert, Name::ClientCertChain]);
 /// Written or completed by the sidecar; other spellings would shadow them where `_` and `-` are one.
-const OURS: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-request-id"];
+const OURS: Names = Names::of(&[Name::XForwardedFor, Name::XForwardedProto, Name::XRequestId]);
+/// What no caller says to the application.
+const UNSAID: Names = HOP_BY_HOP
+    .and(RESERVED)
+    // The sidecar has answered it: the body is read only once there is a permit.
+    .and(Names::of(&[Name::Expect]));
+/// What trailers must not carry (RFC 9110 section 6.5.1), however it is spelt: framing, routing, credentials and what is
+/// of the hop or reserved.
+const LATE: Names = UNSAID.and(OURS).and(Names::of(&[
+    Name::Authorization,
+    Name::ContentEncoding,
+    Name::ContentLength,
+    Name::ContentRange,
+    Name::ContentType,
+    Name::Cookie,
+    Name::Host,
+    Name::Trailer,
+]));
 
 /// Longest request id that is kept.
 const ID_LENGTH: usize = 128;
@@ -68,65 +59,189 @@ const ID_LENGTH: usize = 128;
 pub(super) struct Identity {
     /// For whoever has shown a certificate.
     certificate: Option<Certificate>,
-    peer: HeaderValue,
-    proto: HeaderValue,
+    peer: Box<str>,
+    proto: &'static str,
 }
 
 impl Identity {
-    /// `certificate`: what is told of it, for whoever has shown one. None if the identity can't stand in a header.
-    pub(super) fn new(certificate: Option<Certificate>, peer: IpAddr, is_secure: bool) -> Option<Self> {
-        let proto = HeaderValue::from_static(if is_secure { "https" } else { "http" });
-        let peer = HeaderValue::try_from(peer.to_canonical().to_string()).ok()?;
-        Some(Self { certificate, peer, proto })
+    /// `certificate`: what is told of it, for whoever has shown one.
+    pub(super) fn new(certificate: Option<Certificate>, peer: IpAddr, is_secure: bool) -> Self {
+        let proto = if is_secure { "https" } else { "http" };
+        Self { certificate, peer: peer.to_canonical().to_string().into(), proto }
+    }
+}
+
+/// Which of a head's fields stay on the hop on which they came.
+struct Dropped<'a> {
+    names: Names,
+    /// What `Connection` names.
+    options: Vec<&'a [u8]>,
+    /// Whether other spellings of what is reserved or ours go too.
+    in_every_spelling: bool,
+}
+
+impl<'a> Dropped<'a> {
+    fn of(fields: &'a Fields, names: Names, in_every_spelling: bool) -> Self {
+        Self {
+            names,
+            // By bytes: one that is not ASCII must not hide the options beside it.
+            options: fields
+                .values(Name::Connection)
+                .flat_map(|value| value.split(|byte| *byte == b','))
+                .map(<[u8]>::trim_ascii)
+                .collect(),
+            in_every_spelling: in_every_spelling && fields.has_underscores(),
+        }
+    }
+
+    fn has(&self, field: &Field<'_>) -> bool {
+        field.is_one_of(self.names) || self.names_option(field.name) || self.has_spelling(field)
+    }
+
+    fn names_option(&self, name: &[u8]) -> bool {
+        self.options.iter().any(|option| option.eq_ignore_ascii_case(name))
+    }
+
+    fn has_spelling(&self, field: &Field<'_>) -> bool {
+        self.in_every_spelling
+            && field.known.is_none()
+            && Name::of_spelling(field.name).is_some_and(|name| RESERVED.and(OURS).contains(name))
     }
 }
 
 /// Removes what a caller may not say to the application, or has said to the sidecar alone: one hop's headers, and
-/// every spelling of those that are reserved.
-pub fn clean(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    // The sidecar has answered it: the body is read only once there is a permit.
-    headers.remove(EXPECT);
-    strip_reserved(headers);
-    join_cookies(headers);
+/// every spelling of those that are reserved. Cookies become one header.
+pub fn clean(fields: &mut Fields) {
+    let cookies = joined_cookies(fields);
+    let clean = {
+        let (mut clean, dropped) = (Fields::new(), Dropped::of(fields, UNSAID, true));
+        let is_joined = |field: &Field<'_>| cookies.is_some() && field.known == Some(Name::Cookie);
+        for field in fields.iter().filter(|field| !dropped.has(field) && !is_joined(field)) {
+            clean.push_field(field);
+        }
+        if let Some(cookies) = cookies
+            && !dropped.names_option(Name::Cookie.as_str().as_bytes())
+        {
+            clean.add(Name::Cookie, &cookies);
+        }
+        clean
+    };
+    *fields = clean;
 }
 
-/// Turns the caller's headers into those that the application gets. `told`: what becomes of what the caller tells of
-/// the certificate of whom it calls for.
-pub(super) fn to_application(
-    headers: &mut HeaderMap,
-    host: HeaderValue,
-    request_id: &HeaderValue,
-    who: &Identity,
-    told: ForwardedCertificate,
-) {
-    let wants_trailers = accepts_trailers(headers);
-    let told = (told == ForwardedCertificate::Append).then(|| Told::take(headers));
-    clean(headers);
+/// A caller's headers, as the application gets them.
+pub(super) struct ToApplication<'a> {
+    fields: &'a Fields,
+    host: &'a str,
+    request_id: &'a [u8],
+    who: &'a Identity,
+    /// What the caller tells of the certificate of whom it calls for.
+    told: Option<Told<'a>>,
+    trace: Carried,
+    keys: Keys<'a>,
+    dropped: Dropped<'a>,
+    /// Several of them in one line.
+    cookies: Option<Vec<u8>>,
+}
 
-    if wants_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+/// What is said of a request beside its own headers.
+pub(super) struct Said<'a> {
+    /// In its canonical form.
+    pub(super) host: &'a str,
+    pub(super) request_id: &'a [u8],
+    pub(super) who: &'a Identity,
+    /// What becomes of what the caller tells of the certificate of whom it calls for.
+    pub(super) told: ForwardedCertificate,
+    pub(super) trace: Carried,
+    /// The headers of locks.
+    pub(super) keys: Keys<'a>,
+}
+
+impl<'a> ToApplication<'a> {
+    pub(super) fn new(fields: &'a Fields, said: Said<'a>) -> Self {
+        let Said { host, request_id, who, told, trace, keys } = said;
+        let told = (told == ForwardedCertificate::Append).then(|| Told::take(fields));
+        let cookies = joined_cookies(fields);
+        let names = UNSAID
+            .and(OURS)
+            .and(trace.dropped)
+            .with_if(Name::Host, true)
+            .with_if(Name::Cookie, cookies.is_some());
+        let dropped = Dropped::of(fields, names, true);
+        Self { fields, host, request_id, who, told, trace, keys, dropped, cookies }
     }
-    headers.insert(HOST, host);
-    headers.insert(REQUEST_ID, request_id.clone());
-    headers.insert(FORWARDED_PROTO, who.proto.clone());
-    append_forwarded_for(headers, &who.peer);
-    let own = who.certificate.as_ref();
-    if let Some(told) = told {
-        told.write(headers, own.map(|own| &own.forwarded));
-    } else if let Some(own) = own {
-        headers.insert(FORWARDED_CLIENT_CERT, own.forwarded.clone());
-        headers.insert(CLIENT_CERT, own.client_cert.clone());
+
+    /// What the gateway says of its callers is believed, as the gateway is; the gateway itself comes last.
+    fn forwarded_for(&self) -> Option<Vec<u8>> {
+        if self.dropped.names_option(Name::XForwardedFor.as_str().as_bytes()) {
+            return None;
+        }
+        let is_text = |value: &&[u8]| value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+        let mut all = Vec::new();
+        for value in self.fields.values(Name::XForwardedFor).filter(is_text) {
+            all.extend_from_slice(value);
+            all.extend_from_slice(b", ");
+        }
+        // Mostly nobody has come before, and then nothing is written together.
+        (!all.is_empty()).then(|| {
+            all.extend_from_slice(self.who.peer.as_bytes());
+            all
+        })
     }
 }
 
-/// Turns the application's headers into those that the caller gets.
-pub(super) fn to_caller(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
+impl Passed for ToApplication<'_> {
+    fn each(&self, mut tell: impl FnMut(Field<'_>)) {
+        for field in self.fields.iter() {
+            if !self.dropped.has(&field) && !self.keys.has(field.name) {
+                tell(field);
+            }
+        }
+        let mut say = |name, value: &[u8]| tell(Field::of(name, value));
+        if let Some(cookies) = &self.cookies
+            && !self.dropped.names_option(Name::Cookie.as_str().as_bytes())
+        {
+            say(Name::Cookie, cookies);
+        }
+        if accepts_trailers(self.fields) {
+            say(Name::Te, b"trailers");
+        }
+        if let Some(parent) = &self.trace.parent {
+            say(Name::Traceparent, parent.as_bytes());
+        }
+        say(Name::Host, self.host.as_bytes());
+        say(Name::XRequestId, self.request_id);
+        say(Name::XForwardedProto, self.who.proto.as_bytes());
+        match self.forwarded_for() {
+            Some(all) => say(Name::XForwardedFor, &all),
+            None => say(Name::XForwardedFor, self.who.peer.as_bytes()),
+        }
+        let own = self.who.certificate.as_ref();
+        if let Some(told) = &self.told {
+            told.each(own.map(|own| &*own.forwarded), say);
+        } else if let Some(own) = own {
+            say(Name::XForwardedClientCert, own.forwarded.as_bytes());
+            say(Name::ClientCert, own.client_cert.as_bytes());
+        }
+    }
 }
 
-/// Removes from trailers what must not come so late: framing, routing and credentials (RFC 9110 section
-/// 6.5.1), and what is reserved. Too many of them go as a whole.
+/// Removes from an application's headers what the caller doesn't get.
+pub(super) fn to_caller(fields: &mut Fields) {
+    // Mostly there is none.
+    if fields.may_have(HOP_BY_HOP) {
+        let options: Vec<Vec<u8>> = Dropped::of(fields, HOP_BY_HOP, false)
+            .options
+            .iter()
+            .map(|option| option.to_ascii_lowercase())
+            .collect();
+        fields.retain(|field| {
+            !field.is_one_of(HOP_BY_HOP) && !options.iter().any(|option| *option == field.name)
+        });
+    }
+}
+
+/// Removes from trailers what must not come so late. Too many of them go as a whole.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     // As many as HTTP/1.1's scanner lets through; HTTP/2's engine only knows the limit of heads.
     let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
@@ -134,139 +249,108 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         trailers.clear();
         return;
     }
-    strip_hop_by_hop(trailers);
-    strip_reserved(trailers);
-    // However they are spelt: servers that turn names into variables write `_` for `-`.
+    let fields = Fields::of_map(trailers);
+    let dropped = Dropped::of(&fields, LATE, false);
     strip(trailers, |name| {
-        LATE.iter().chain(&HOP_BY_HOP).any(|late| is_spelling_of(name.as_str(), late.as_str()))
+        let is_late = Name::of_spelling(name.as_bytes()).is_some_and(|name| LATE.contains(name));
+        is_late || dropped.names_option(name.as_bytes())
     });
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // To look at each once costs less than to look for each of them, and mostly there is none.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return;
+/// The headers of locks, which are for the sidecar alone, whether a lock has looked at them or not: those of the port's,
+/// but for what the application is to see, and every header that holds a secret on some port.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    locked: Option<&'a Locked>,
+    generation: &'a Generation,
+    /// Whether there are any.
+    are_there: bool,
+}
+
+impl<'a> Keys<'a> {
+    pub(super) fn of(generation: &'a Generation, port: u16) -> Self {
+        let locked = generation.gate.policy.locked(port);
+        let are_there =
+            !generation.secret_headers.is_empty() || locked.is_some_and(Locked::looks_at_headers);
+        Self { locked, generation, are_there }
     }
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            // By bytes: one that is not ASCII must not hide the options beside it.
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.has_but(name, |name, lock| lock.upstream == Upstream::Keep && name == lock.name.as_str().as_bytes())
+    }
+
+    fn has_but(&self, name: &[u8], is_kept: impl Fn(&[u8], &HeaderLock) -> bool) -> bool {
+        if !self.are_there {
+            return false;
         }
-    }
-    // Mostly there is none: one pass over the names costs less than looking each of these up.
-    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        for name in &HOP_BY_HOP {
-            headers.remove(name);
-        }
-    }
-}
-
-/// Removes the headers of locks, whether a lock has looked at them or not: those of the port's, but for what the
-/// application is to see, and every header that holds a secret on some port.
-pub(super) fn strip_keys(headers: &mut HeaderMap, generation: &Generation, port: u16) {
-    strip_keys_but(headers, generation, port, |name, lock| {
-        lock.upstream == Upstream::Keep && name == lock.name.as_str()
-    });
-}
-
-/// The same for trailers, of which none is kept: no lock has looked at them.
-pub(super) fn strip_late_keys(trailers: &mut HeaderMap, generation: &Generation, port: u16) {
-    strip_keys_but(trailers, generation, port, |_, _| false);
-}
-
-fn strip_keys_but(
-    headers: &mut HeaderMap,
-    generation: &Generation,
-    port: u16,
-    is_kept: impl Fn(&str, &HeaderLock) -> bool,
-) {
-    let locked = generation.gate.policy.locked(port);
-    let is_key = |name: &HeaderName| {
-        let name = name.as_str();
-        let of_port = locked
+        let of_port = self
+            .locked
             .into_iter()
             .flat_map(Locked::header_locks)
             .any(|lock| is_spelling_of(name, lock.name.as_str()) && !is_kept(name, lock));
-        of_port || generation.secret_headers.iter().any(|secret| is_spelling_of(name, secret.as_str()))
-    };
-    strip(headers, is_key);
+        of_port || self.generation.secret_headers.iter().any(|secret| is_spelling_of(name, secret.as_str()))
+    }
 }
 
-fn strip_reserved(headers: &mut HeaderMap) {
-    let doomed = |name: &HeaderName| {
-        let name = name.as_str();
-        RESERVED.iter().any(|reserved| is_spelling_of(name, reserved))
-            || (name.contains('_') && OURS.iter().any(|ours| is_spelling_of(name, ours)))
-    };
-    strip(headers, doomed);
+/// Removes the headers of locks from trailers, of which none is kept: no lock has looked at them.
+pub(super) fn strip_late_keys(trailers: &mut HeaderMap, generation: &Generation, port: u16) {
+    let keys = Keys::of(generation, port);
+    strip(trailers, |name| keys.has_but(name.as_bytes(), |_, _| false));
 }
 
-fn strip(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
-    // Mostly there is none, and then nothing is allocated.
-    if headers.keys().any(&doomed) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
+fn strip(trailers: &mut HeaderMap, doomed: impl Fn(&str) -> bool) {
+    let names: Vec<HeaderName> = trailers.keys().filter(|name| doomed(name.as_str())).cloned().collect();
+    for name in names {
+        trailers.remove(name);
     }
 }
 
 /// Header names are lower-case already; `_` counts as `-`.
-pub(super) fn is_spelling_of(name: &str, reserved: &str) -> bool {
+fn is_spelling_of(name: &[u8], reserved: &str) -> bool {
     name.len() == reserved.len()
-        && name.bytes().zip(reserved.bytes()).all(|(n, r)| n == r || (n == b'_' && r == b'-'))
+        && name.iter().zip(reserved.bytes()).all(|(n, r)| *n == r || (*n == b'_' && r == b'-'))
 }
 
 /// RFC 9110 section 10.1.4.
-pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+pub(super) fn accepts_trailers(fields: &Fields) -> bool {
+    let codings = fields.values(Name::Te).flat_map(|value| value.split(|byte| *byte == b','));
+    codings.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// HTTP/2 callers may send one cookie per header; HTTP/1.1 knows one header (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_some() {
-        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
-            headers.insert(COOKIE, joined);
-        }
-    }
-}
-
-/// What the gateway says of its callers is believed, as the gateway is; the gateway itself comes last.
-fn append_forwarded_for(headers: &mut HeaderMap, peer: &HeaderValue) {
-    let mut all = Vec::new();
-    // Mostly nobody has come before, and then nothing is written together.
-    for value in headers.get_all(FORWARDED_FOR).iter().filter(|value| value.to_str().is_ok()) {
-        all.extend_from_slice(value.as_bytes());
-        all.extend_from_slice(b", ");
-    }
-    if all.is_empty() {
-        headers.insert(FORWARDED_FOR, peer.clone());
-        return;
-    }
-    all.extend_from_slice(peer.as_bytes());
-    if let Ok(value) = HeaderValue::try_from(all) {
-        headers.insert(FORWARDED_FOR, value);
-    }
+/// HTTP/2 callers may send one cookie per header; HTTP/1.1 knows one header (RFC 9113 section 8.2.3). `None` where there
+/// is nothing to join.
+fn joined_cookies(fields: &Fields) -> Option<Vec<u8>> {
+    fields.values(Name::Cookie).nth(1)?;
+    let all: Vec<&[u8]> = fields.values(Name::Cookie).collect();
+    Some(all.join(&b"; "[..]))
 }
 
 /// The caller's id of the request if it is well formed, else a new one.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let mut given = headers.get_all(REQUEST_ID).iter();
-    if let (Some(id), None) = (given.next(), given.next())
+pub(super) fn request_id(fields: &Fields) -> RequestId<'_> {
+    if let Ok(Some(id)) = fields.only(Name::XRequestId)
         && (1..=ID_LENGTH).contains(&id.len())
-        && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte))
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte))
+        && let Ok(id) = std::str::from_utf8(id)
     {
-        return id.clone();
+        return RequestId::Given(id);
     }
-    RANDOM.with_borrow_mut(Random::id)
+    RequestId::New(RANDOM.with_borrow_mut(Random::id))
+}
+
+/// A request's id: ASCII.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RequestId<'a> {
+    Given(&'a str),
+    New([u8; 2 * ID_BYTES]),
+}
+
+impl RequestId<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Given(id) => id,
+            Self::New(id) => std::str::from_utf8(id).unwrap_or_default(),
+        }
+    }
 }
 
 thread_local! {
@@ -282,7 +366,7 @@ struct Random {
 }
 
 impl Random {
-    fn id(&mut self) -> HeaderValue {
+    fn id(&mut self) -> [u8; 2 * ID_BYTES] {
         if self.used >= self.bytes.len() {
             // Without randomness the id is no id, but the request need not suffer for it.
             let _ = rand::fill(&mut self.bytes);
@@ -292,7 +376,7 @@ impl Random {
         self.used += ID_BYTES;
         let mut text = [b'-'; 2 * ID_BYTES];
         let _ = hex::encode_to_slice(bytes.unwrap_or_default(), &mut text);
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        text
     }
 }
 

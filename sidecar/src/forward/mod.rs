@@ -1,6 +1,7 @@
 //! Passes on what was permitted, and nothing else: the application can only be dialled with a
 //! [`Permit`](crate::authorize::Permit).
 //!
+//! * [`message`] is what passes between the two sides, whichever version of HTTP they speak.
 //! * [`server`] reads requests and writes answers.
 //! * [`exchange`] is one request: judge, rewrite, send, answer.
 //! * [`headers`] says what the application gets to see, [`certificate`] what of the caller's.
@@ -19,6 +20,7 @@ mod exchange;
 mod framing;
 pub mod headers;
 mod io;
+mod message;
 mod pool;
 mod problem;
 mod receiving;
@@ -33,6 +35,7 @@ mod websocket;
 pub mod wire;
 
 pub(crate) use self::certificate::Certificates;
+pub(crate) use self::message::RequestHead;
 pub(crate) use self::pool::Pool;
 pub(crate) use self::server::{Serving, serve as http};
 pub(crate) use self::stream::pass as bytes;

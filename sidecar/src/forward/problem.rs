@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::headers::REQUEST_ID;
+use super::message::{Answered, RequestHead};
 use crate::authorize::{Code, Denial};
+use crate::fields::Name;
 
 /// What stands in the document. No secret, and nothing of the inside but the reason.
 #[derive(Serialize)]
@@ -35,13 +35,13 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    pub(super) fn by<B>(request: &Request<B>) -> Self {
-        let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    pub(super) fn by(request: &RequestHead) -> Self {
+        let kind = request.fields.first(Name::ContentType);
         // `application/grpc`, or that with a `+` and the message's coding, or with parameters; not `grpc-web`.
         let after = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
         if after.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';'))) {
             Self::Grpc
-        } else if *request.method() == Method::HEAD {
+        } else if request.method == Method::HEAD {
             Self::Head
         } else {
             Self::Document
@@ -50,7 +50,7 @@ impl Wanted {
 }
 
 /// Status, headers and document for a refusal.
-pub(super) fn response(denial: &Denial, request_id: &HeaderValue, wanted: Wanted) -> Response<Vec<u8>> {
+pub(super) fn response(denial: &Denial, request_id: &str, wanted: Wanted) -> Answered<Vec<u8>> {
     if wanted == Wanted::Grpc {
         return grpc(denial, request_id);
     }
@@ -62,7 +62,7 @@ pub(super) fn response(denial: &Denial, request_id: &HeaderValue, wanted: Wanted
         detail: &denial.reason,
         code: code.as_str(),
         remedy: code.remedy(),
-        request_id: request_id.to_str().unwrap_or_default(),
+        request_id,
     };
     // Strings and a number always become JSON.
     let mut document = serde_json::to_vec(&problem).unwrap_or_default();
@@ -71,46 +71,32 @@ pub(super) fn response(denial: &Denial, request_id: &HeaderValue, wanted: Wanted
         document.clear();
     }
     let mut response = common(code.status(), "application/problem+json", request_id, document);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response.fields.add(Name::ContentLength, length.to_string().as_bytes());
     if let Some(challenge) = &denial.challenge {
-        headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        response.fields.add(Name::WwwAuthenticate, challenge.as_bytes());
     }
     if code == Code::ConnectRefused {
         // RFC 9110 section 15.5.6 asks for it; which methods there are is the application's affair.
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        response.fields.add(Name::Allow, b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
     response
 }
 
 /// Trailers only, in the words of gRPC: the head is the end.
-fn grpc(denial: &Denial, request_id: &HeaderValue) -> Response<Vec<u8>> {
+fn grpc(denial: &Denial, request_id: &str) -> Answered<Vec<u8>> {
     let mut response = common(StatusCode::OK, "application/grpc", request_id, Vec::new());
-    let headers = response.headers_mut();
     let message = percent_encoded(&denial.to_string());
-    headers.insert(
-        HeaderName::from_static("grpc-status"),
-        HeaderValue::from(u16::from(denial.code.grpc_status())),
-    );
-    if let Ok(message) = HeaderValue::try_from(message) {
-        headers.insert(HeaderName::from_static("grpc-message"), message);
-    }
-    headers.insert(HeaderName::from_static("postern-code"), HeaderValue::from_static(denial.code.as_str()));
+    response.fields.push("grpc-status", denial.code.grpc_status().to_string().as_bytes());
+    response.fields.push("grpc-message", message.as_bytes());
+    response.fields.push("postern-code", denial.code.as_str().as_bytes());
     response
 }
 
-fn common(
-    status: StatusCode,
-    kind: &'static str,
-    request_id: &HeaderValue,
-    body: Vec<u8>,
-) -> Response<Vec<u8>> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(REQUEST_ID, request_id.clone());
+fn common(status: StatusCode, kind: &str, request_id: &str, body: Vec<u8>) -> Answered<Vec<u8>> {
+    let mut response = Answered::new(status, body);
+    response.fields.add(Name::ContentType, kind.as_bytes());
+    response.fields.add(Name::CacheControl, b"no-store");
+    response.fields.add(Name::XRequestId, request_id.as_bytes());
     response
 }
 
@@ -130,18 +116,25 @@ fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, Request};
+
     use super::*;
 
-    const ID: HeaderValue = HeaderValue::from_static("r1");
+    const ID: &str = "r1";
+
+    fn shown(answer: Answered<Vec<u8>>) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let (head, body) = answer.into_http2().unwrap();
+        (head.status(), head.headers().clone(), body)
+    }
 
     #[test]
     fn a_refusal_is_a_problem_document() {
         let denial = Denial::new(Code::NoRoute, "no \"route\"");
-        let answer = response(&denial, &ID, Wanted::Document);
-        assert_eq!(answer.status(), 403);
-        assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
-        assert_eq!(answer.headers()["x-request-id"], "r1");
-        let document: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        let (status, headers, body) = shown(response(&denial, ID, Wanted::Document));
+        assert_eq!(status, 403);
+        assert_eq!(headers["content-type"], "application/problem+json");
+        assert_eq!(headers["x-request-id"], "r1");
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             document,
             serde_json::json!({
@@ -154,17 +147,15 @@ mod tests {
                 "requestId": "r1",
             })
         );
-
-        let head = response(&denial, &ID, Wanted::Head);
-        assert!(head.body().is_empty());
-        assert_eq!((head.status(), head.headers()), (answer.status(), answer.headers()));
+        assert_eq!(shown(response(&denial, ID, Wanted::Head)), (status, headers, Vec::new()));
     }
 
     #[test]
     fn a_grpc_client_gets_a_status() {
-        let answer = response(&Denial::new(Code::NoRoute, "50% of\nnö"), &ID, Wanted::Grpc);
-        assert_eq!(answer.status(), 200);
-        assert!(answer.body().is_empty() && !answer.headers().contains_key(CONTENT_LENGTH));
+        let denial = Denial::new(Code::NoRoute, "50% of\nnö");
+        let (status, headers, body) = shown(response(&denial, ID, Wanted::Grpc));
+        assert_eq!(status, 200);
+        assert!(body.is_empty() && !headers.contains_key("content-length"));
         for (name, value) in [
             ("content-type", "application/grpc"),
             ("grpc-status", "7"),
@@ -172,7 +163,7 @@ mod tests {
             ("postern-code", "NoRoute"),
             ("x-request-id", "r1"),
         ] {
-            assert_eq!(answer.headers()[name], value, "{name}");
+            assert_eq!(headers[name], value, "{name}");
         }
     }
 
@@ -189,9 +180,10 @@ mod tests {
         ] {
             let mut request = Request::builder().method(method);
             if let Some(kind) = kind {
-                request = request.header(CONTENT_TYPE, kind);
+                request = request.header("content-type", kind);
             }
-            assert_eq!(Wanted::by(&request.body(()).unwrap()), expected, "{method} {kind:?}");
+            let head = RequestHead::of_http2(request.body(()).unwrap().into_parts().0);
+            assert_eq!(Wanted::by(&head), expected, "{method} {kind:?}");
         }
     }
 }

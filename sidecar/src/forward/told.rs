@@ -2,63 +2,54 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{GetAll, HeaderMap, HeaderName, HeaderValue};
 
-use super::headers::{CLIENT_CERT, FORWARDED_CLIENT_CERT};
+use crate::fields::{Fields, Name};
 
-const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
-
-/// Taken out of a request before what is reserved is removed from it.
-pub(super) struct Told {
+/// Taken out of a request, in which it is reserved.
+pub(super) struct Told<'a> {
     /// Elements in Envoy's format.
     forwarded: Option<String>,
-    client_cert: Option<HeaderValue>,
-    chain: Vec<HeaderValue>,
+    client_cert: Option<&'a [u8]>,
+    chain: Vec<&'a [u8]>,
 }
 
-impl Told {
+impl<'a> Told<'a> {
     /// What of it is well formed.
-    pub(super) fn take(headers: &HeaderMap) -> Self {
-        let mut certificates = headers.get_all(CLIENT_CERT).iter();
-        let client_cert = match (certificates.next(), certificates.next()) {
-            (Some(only), None) if is_byte_sequence(only.as_bytes()) => Some(only.clone()),
-            _ => None,
-        };
+    pub(super) fn take(fields: &'a Fields) -> Self {
+        let client_cert = fields.only(Name::ClientCert).ok().flatten().filter(|only| is_byte_sequence(only));
         // RFC 9440 section 2.3: a list, of one line or several, and never without the certificate.
-        let is_list = |value: &HeaderValue| {
-            value.as_bytes().split(|byte| *byte == b',').all(|item| is_byte_sequence(item.trim_ascii()))
+        let is_list = |value: &[u8]| {
+            value.split(|byte| *byte == b',').all(|item| is_byte_sequence(item.trim_ascii()))
         };
-        let chain = headers.get_all(CLIENT_CERT_CHAIN);
-        let is_whole = client_cert.is_some() && chain.iter().all(is_list);
-        let chain = if is_whole { chain.iter().cloned().collect() } else { Vec::new() };
-        Self { forwarded: elements(&headers.get_all(FORWARDED_CLIENT_CERT)), client_cert, chain }
+        let is_whole = client_cert.is_some() && fields.values(Name::ClientCertChain).all(is_list);
+        let chain = if is_whole { fields.values(Name::ClientCertChain).collect() } else { Vec::new() };
+        Self { forwarded: elements(fields.values(Name::XForwardedClientCert)), client_cert, chain }
     }
 
-    /// Writes it with the caller's own element after it. The other two headers tell of one certificate alone, so the
+    /// Says it with the caller's own element after it. The other two headers tell of one certificate alone, so the
     /// caller's own doesn't take the place of one that isn't told.
-    pub(super) fn write(self, headers: &mut HeaderMap, own: Option<&HeaderValue>) {
-        let own = own.and_then(|own| own.to_str().ok());
-        let all = match (self.forwarded, own) {
-            (Some(told), Some(own)) => Some(format!("{told},{own}")),
-            (told, own) => told.or_else(|| own.map(str::to_owned)),
-        };
-        if let Some(value) = all.and_then(|all| HeaderValue::try_from(all).ok()) {
-            headers.insert(FORWARDED_CLIENT_CERT, value);
+    pub(super) fn each(&self, own: Option<&str>, mut say: impl FnMut(Name, &[u8])) {
+        let own = own.filter(|own| own.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')));
+        match (&self.forwarded, own) {
+            (Some(told), Some(own)) => say(Name::XForwardedClientCert, format!("{told},{own}").as_bytes()),
+            (Some(told), None) => say(Name::XForwardedClientCert, told.as_bytes()),
+            (None, Some(own)) => say(Name::XForwardedClientCert, own.as_bytes()),
+            (None, None) => {}
         }
         if let Some(client_cert) = self.client_cert {
-            headers.insert(CLIENT_CERT, client_cert);
+            say(Name::ClientCert, client_cert);
         }
-        for value in self.chain {
-            headers.append(CLIENT_CERT_CHAIN, value);
+        for value in &self.chain {
+            say(Name::ClientCertChain, value);
         }
     }
 }
 
 /// All elements in one line, if every quote in them has its end: what follows would be read as a part of it.
-fn elements(values: &GetAll<'_, HeaderValue>) -> Option<String> {
+fn elements<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let mut lines = Vec::new();
     for value in values {
-        let text = value.to_str().ok()?;
+        let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii())?;
         if !is_closed(text) {
             return None;
         }

@@ -4,14 +4,11 @@
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use h2::ext::Protocol;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING,
-    UPGRADE,
-};
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
+use super::message::RequestHead;
 use crate::authorize::{Code, Denial};
+use crate::fields::{Fields, Name, Names};
 
 /// How a caller asks for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +19,19 @@ pub(super) enum Wish {
     Connect,
 }
 
-const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
-
 /// What a request asks for beside an answer.
 ///
 /// # Errors
 /// [`Code::ConnectRefused`] for a tunnel to somewhere, [`Code::UpgradeRefused`] for another protocol,
 /// [`Code::InvalidFraming`] for a WebSocket request that is none.
-pub(super) fn wish<B>(request: &Request<B>) -> Result<Option<Wish>, Denial> {
+pub(super) fn wish(head: &RequestHead) -> Result<Option<Wish>, Denial> {
     let refused = |what: &'static str| Err(Denial::new(Code::UpgradeRefused, what));
     let invalid = |what: &'static str| Err(Denial::new(Code::InvalidFraming, what));
-    let headers = request.headers();
-    if *request.method() == Method::CONNECT {
-        return match request.extensions().get::<Protocol>() {
+    let fields = &head.fields;
+    if head.method == Method::CONNECT {
+        return match &head.protocol {
             Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => {
-                if has_body(headers) {
+                if has_body(fields) {
                     invalid(NO_BODY)
                 } else {
                     Ok(Some(Wish::Connect))
@@ -46,24 +41,27 @@ pub(super) fn wish<B>(request: &Request<B>) -> Result<Option<Wish>, Denial> {
             None => Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel")),
         };
     }
-    let mut protocols = headers.get_all(UPGRADE).iter();
+    if !fields.may_have(Names::of(&[Name::Upgrade, Name::Connection])) {
+        return Ok(None);
+    }
+    let mut protocols = fields.values(Name::Upgrade);
     let protocol = match (protocols.next(), protocols.next()) {
-        (None, _) if !names_upgrade(headers) => return Ok(None),
+        (None, _) if !names_upgrade(fields) => return Ok(None),
         (None, _) => return refused("the request asks for an upgrade and does not say to what"),
-        (Some(protocol), None) if names_upgrade(headers) => protocol,
+        (Some(protocol), None) if names_upgrade(fields) => protocol,
         (Some(_), None) => return refused("Upgrade is not named in Connection"),
         (Some(_), Some(_)) => return refused("the request asks for several protocols"),
     };
-    if request.version() != Version::HTTP_11 {
+    if head.version != Version::HTTP_11 {
         return refused("Upgrade belongs to HTTP/1.1 alone");
     }
-    if !protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
+    if !protocol.eq_ignore_ascii_case(b"websocket") {
         return refused("the request asks for a protocol other than WebSocket");
     }
-    if *request.method() != Method::GET {
+    if head.method != Method::GET {
         return invalid("a WebSocket is asked for by GET");
     }
-    if has_body(headers) {
+    if has_body(fields) {
         return invalid(NO_BODY);
     }
     Ok(Some(Wish::Upgrade))
@@ -72,32 +70,26 @@ pub(super) fn wish<B>(request: &Request<B>) -> Result<Option<Wish>, Denial> {
 const NO_BODY: &str = "a request for a WebSocket has no body";
 
 /// Whether bytes are announced that would be taken for the tunnel's by one reader and for the request's by another.
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING)
-        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
+fn has_body(fields: &Fields) -> bool {
+    fields.contains(Name::TransferEncoding) || fields.values(Name::ContentLength).any(|length| length != b"0")
 }
 
 /// Whether `Connection` names `upgrade`.
-fn names_upgrade(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+fn names_upgrade(fields: &Fields) -> bool {
+    let options = fields.values(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+    options.map(<[u8]>::trim_ascii).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// Whether an answer has begun the tunnel that was asked for by Upgrade.
 ///
 /// # Errors
 /// [`Code::ApplicationFailed`] for one that has begun another, or that leaves it open.
-pub(super) fn is_switched(status: StatusCode, headers: &HeaderMap) -> Result<bool, Denial> {
+pub(super) fn is_switched(status: StatusCode, fields: &Fields) -> Result<bool, Denial> {
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
     }
-    let mut protocols = headers.get_all(UPGRADE).iter();
-    match (protocols.next(), protocols.next()) {
-        (Some(protocol), None)
-            if protocol.as_bytes().eq_ignore_ascii_case(b"websocket") && names_upgrade(headers) =>
-        {
-            Ok(true)
-        }
+    match fields.only(Name::Upgrade) {
+        Ok(Some(protocol)) if protocol.eq_ignore_ascii_case(b"websocket") && names_upgrade(fields) => Ok(true),
         _ => Err(Denial::new(
             Code::ApplicationFailed,
             "the application switched to another protocol than WebSocket, which was asked for",
@@ -106,55 +98,50 @@ pub(super) fn is_switched(status: StatusCode, headers: &HeaderMap) -> Result<boo
 }
 
 /// Makes headers of one hop ask for a WebSocket (RFC 6455 section 4.1), or grant it.
-pub(super) fn name_websocket(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, WEBSOCKET);
+pub(super) fn name_websocket(fields: &mut Fields) {
+    fields.set(Name::Connection, b"Upgrade");
+    fields.set(Name::Upgrade, b"websocket");
 }
 
 /// The key of a WebSocket handshake, whose hash the answer must show (RFC 6455 section 4.2.2).
 #[derive(Debug)]
-pub(super) struct Key(HeaderValue);
+pub(super) struct Key(Vec<u8>);
 
 impl Key {
     /// A new one, written into the headers, for an application that speaks HTTP/1.1 and a caller whose HTTP/2 has
     /// none.
-    pub(super) fn ask(headers: &mut HeaderMap) -> Result<Self, Denial> {
+    pub(super) fn ask(fields: &mut Fields) -> Result<Self, Denial> {
         let mut random = [0; 16];
         let broken = |_| Denial::new(Code::ApplicationFailed, "no random number is to be had");
         rand::fill(&mut random).map_err(broken)?;
-        let value = HeaderValue::try_from(STANDARD.encode(random))
-            .map_err(|_| Denial::new(Code::ApplicationFailed, "the WebSocket key cannot be written"))?;
-        headers.insert(SEC_WEBSOCKET_KEY, value.clone());
-        Ok(Self(value))
+        let key = STANDARD.encode(random).into_bytes();
+        fields.set(Name::SecWebSocketKey, &key);
+        Ok(Self(key))
     }
 
     /// The caller's, taken out of the headers, for an application whose HTTP/2 has none.
-    pub(super) fn take(headers: &mut HeaderMap) -> Result<Self, Denial> {
-        let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
-        let key = match (keys.next(), keys.next()) {
-            (Some(key), None) if STANDARD.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16) => {
-                key.clone()
-            }
+    pub(super) fn take(fields: &mut Fields) -> Result<Self, Denial> {
+        let key = match fields.only(Name::SecWebSocketKey) {
+            Ok(Some(key)) if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) => key.to_vec(),
             _ => {
                 let reason = "a WebSocket is asked for with exactly one Sec-WebSocket-Key of 16 bytes";
                 return Err(Denial::new(Code::InvalidFraming, reason));
             }
         };
-        headers.remove(SEC_WEBSOCKET_KEY);
+        fields.remove(Name::SecWebSocketKey);
         Ok(Self(key))
     }
 
     /// Grants it to the caller.
-    pub(super) fn grant(&self, headers: &mut HeaderMap) {
-        if let Ok(accept) = HeaderValue::try_from(self.accept()) {
-            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        }
+    pub(super) fn grant(&self, fields: &mut Fields) {
+        fields.set(Name::SecWebSocketAccept, self.accept().as_bytes());
     }
 
     /// Whether the application has granted it; HTTP/2 has no place for the answer, so it is taken out.
-    pub(super) fn is_granted(&self, headers: &mut HeaderMap) -> Result<(), Denial> {
-        let accept = headers.remove(SEC_WEBSOCKET_ACCEPT);
-        if accept.is_some_and(|accept| accept.as_bytes() == self.accept().as_bytes()) {
+    pub(super) fn is_granted(&self, fields: &mut Fields) -> Result<(), Denial> {
+        let is_right = fields.first(Name::SecWebSocketAccept).is_some_and(|it| it == self.accept().as_bytes());
+        fields.remove(Name::SecWebSocketAccept);
+        if is_right {
             return Ok(());
         }
         Err(Denial::new(
@@ -165,7 +152,7 @@ impl Key {
 
     fn accept(&self) -> String {
         let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
-        context.update(self.0.as_bytes());
+        context.update(&self.0);
         context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
         STANDARD.encode(context.finish())
     }
@@ -173,14 +160,17 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
+    use h2::ext::Protocol;
+    use http::Uri;
+
     use super::*;
 
-    fn request(method: &str, lines: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::builder().method(method).uri("/");
+    fn request(method: &str, lines: &[(&str, &str)]) -> RequestHead {
+        let mut head = RequestHead::of_target(method.parse().unwrap(), &Uri::from_static("/"));
         for (name, value) in lines {
-            request = request.header(*name, *value);
+            head.fields.push(name, value.as_bytes());
         }
-        request.body(()).unwrap()
+        head
     }
 
     #[test]
@@ -229,7 +219,7 @@ mod tests {
             assert_eq!(wish(&request(method, lines)).map_err(|denial| denial.code), expected, "{case}");
         }
         let mut old = request("GET", &ours);
-        *old.version_mut() = Version::HTTP_10;
+        old.version = Version::HTTP_10;
         assert_eq!(wish(&old).map_err(|denial| denial.code), Err(Code::UpgradeRefused));
     }
 
@@ -239,17 +229,17 @@ mod tests {
             [("websocket", Ok(Some(Wish::Connect))), ("connect-udp", Err(Code::UpgradeRefused))]
         {
             let mut request = request("CONNECT", &[]);
-            request.extensions_mut().insert(Protocol::from_static(protocol));
+            request.protocol = Some(Protocol::from_static(protocol));
             assert_eq!(wish(&request).map_err(|denial| denial.code), expected, "{protocol}");
         }
         let mut long = request("CONNECT", &[("content-length", "3")]);
-        long.extensions_mut().insert(Protocol::from_static("websocket"));
+        long.protocol = Some(Protocol::from_static("websocket"));
         assert_eq!(wish(&long).map_err(|denial| denial.code), Err(Code::InvalidFraming));
     }
 
     #[test]
     fn only_the_protocol_that_was_asked_for() {
-        let headers = |lines: &[(&str, &str)]| request("GET", lines).headers().clone();
+        let headers = |lines: &[(&str, &str)]| request("GET", lines).fields;
         let good = headers(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(is_switched(StatusCode::OK, &good), Ok(false));
         assert_eq!(is_switched(StatusCode::SWITCHING_PROTOCOLS, &good), Ok(true));
@@ -266,18 +256,18 @@ mod tests {
     /// RFC 6455 section 1.3.
     #[test]
     fn the_answer_to_a_key() {
-        let mut headers = HeaderMap::new();
-        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
-        let key = Key::take(&mut headers).unwrap();
-        assert!(headers.is_empty());
-        key.grant(&mut headers);
-        assert_eq!(headers[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert!(key.is_granted(&mut headers).is_ok() && headers.is_empty());
-        assert!(key.is_granted(&mut headers).is_err());
-        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("short"));
-        assert_eq!(Key::take(&mut headers).unwrap_err().code, Code::InvalidFraming);
-        let (one, two) = (Key::ask(&mut headers).unwrap(), Key::ask(&mut headers).unwrap());
+        let mut fields = Fields::new();
+        fields.add(Name::SecWebSocketKey, b"dGhlIHNhbXBsZSBub25jZQ==");
+        let key = Key::take(&mut fields).unwrap();
+        assert!(fields.is_empty());
+        key.grant(&mut fields);
+        assert_eq!(fields.first(Name::SecWebSocketAccept), Some(&b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="[..]));
+        assert!(key.is_granted(&mut fields).is_ok() && fields.is_empty());
+        assert!(key.is_granted(&mut fields).is_err());
+        fields.add(Name::SecWebSocketKey, b"short");
+        assert_eq!(Key::take(&mut fields).unwrap_err().code, Code::InvalidFraming);
+        let (one, two) = (Key::ask(&mut fields).unwrap(), Key::ask(&mut fields).unwrap());
         assert_ne!(one.0, two.0);
-        assert_eq!(headers[SEC_WEBSOCKET_KEY], two.0);
+        assert_eq!(fields.only(Name::SecWebSocketKey), Ok(Some(&two.0[..])));
     }
 }

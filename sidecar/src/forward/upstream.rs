@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::Method;
 use hyper::body::Body as _;
 use postern_config::policy::Protocol;
 use tokio::net::TcpStream;
@@ -29,8 +29,10 @@ pub(crate) use self::patience::Timers;
 use self::transport::Transport;
 use super::body::Outbound;
 use super::exchange::Session;
+use super::message::Answered;
 use super::pool::Place;
 use crate::authorize::{Code, Denial, Permit};
+use crate::fields::Passed;
 use crate::limits::Limits;
 use crate::worker::Worker;
 
@@ -66,6 +68,23 @@ pub(crate) async fn dial(
     }
 }
 
+/// The head of a request as the application gets it.
+pub(super) struct Outgoing<'a, F> {
+    pub(super) method: &'a Method,
+    /// In its canonical form.
+    pub(super) path: &'a str,
+    /// As it came.
+    pub(super) query: Option<&'a str>,
+    pub(super) fields: &'a F,
+}
+
+impl<F> Outgoing<'_, F> {
+    /// In origin form, in pieces.
+    fn target(&self) -> [&str; 3] {
+        [self.path, self.query.map_or("", |_| "?"), self.query.unwrap_or_default()]
+    }
+}
+
 /// A way to the application on which a request can be sent.
 enum Way {
     One(http1::Upstream),
@@ -75,14 +94,14 @@ enum Way {
 /// Why a request got no answer.
 struct Failure {
     denial: Denial,
-    /// What came back; it was not sent at all.
-    unsent: Option<Request<Outbound>>,
+    /// The body that came back; nothing was sent at all.
+    unsent: Option<Outbound>,
     /// Whether the application may have begun to act on it.
     repeatable: Repeatable,
 }
 
 impl Failure {
-    fn broken_off(error: &dyn Display, unsent: Option<Request<Outbound>>, repeatable: Repeatable) -> Self {
+    fn broken_off(error: &dyn Display, unsent: Option<Outbound>, repeatable: Repeatable) -> Self {
         let reason = format!("the application broke off before its answer ({error})");
         Self { denial: Denial::new(Code::ApplicationFailed, reason), unsent, repeatable }
     }
@@ -109,27 +128,24 @@ pub(super) async fn send(
     permit: &Permit<'_>,
     place: &Rc<Place>,
     patience: &Patience,
-    mut request: Request<Outbound>,
-) -> Result<Response<Received>, Denial> {
-    let is_empty = request.body().is_end_stream();
-    let is_idempotent = request.method().is_idempotent();
+    outgoing: &Outgoing<'_, impl Passed>,
+    mut body: Outbound,
+) -> Result<Answered<Received>, Denial> {
+    let is_empty = body.is_end_stream();
+    let is_idempotent = outgoing.method.is_idempotent();
     let (mut way, mut is_reused) = acquire(&session.worker, permit, place).await?;
     let mut is_first = true;
     loop {
-        // Pinned one by one: together in one future, the request would lie in it once more.
-        let (outcome, again) = match way {
+        // Pinned one by one: together in one future, the body would lie in it once more.
+        let (outcome, may_come_again) = match way {
             Way::One(upstream) => {
-                let body = std::mem::replace(request.body_mut(), Outbound::Empty);
-                let outcome = {
-                    let sending = pin!(http1::send(upstream, Rc::clone(place), &request, body));
-                    patience.wait(sending).await
-                };
-                let may_come_back = is_first && is_empty && is_reused && is_idempotent;
-                (outcome, may_come_back.then_some(request))
+                let sending = pin!(http1::send(upstream, Rc::clone(place), outgoing, body));
+                (patience.wait(sending).await, is_first && is_empty && is_reused && is_idempotent)
             }
             Way::Many(stream) => {
-                let again = (is_first && is_empty).then(|| repeat(&request));
-                (patience.wait(pin!(http2::send(stream, request))).await, again)
+                // Boxed, since few applications speak HTTP/2 and all requests would be as large.
+                let sending = Box::pin(http2::send(stream, outgoing, body));
+                (patience.wait(pin!(sending)).await, is_first && is_empty)
             }
         };
         let Some(outcome) = outcome else {
@@ -144,9 +160,9 @@ pub(super) async fn send(
             Repeatable::IfIdempotent => is_reused && is_idempotent,
             Repeatable::Always => true,
         };
-        request = match (failure.unsent.take(), again) {
-            (Some(unsent), _) if is_reused => unsent,
-            (None, Some(again)) if may_repeat => again,
+        body = match failure.unsent.take() {
+            Some(unsent) if is_reused => unsent,
+            None if may_repeat && may_come_again => Outbound::Empty,
             _ => return Err(failure.denial),
         };
         is_first = false;
@@ -226,12 +242,4 @@ pub(super) async fn stream(
         Way::Many(stream) => Ok(stream),
         Way::One(_) => Err(Denial::new(Code::ApplicationFailed, "the application does not speak HTTP/2")),
     }
-}
-
-fn repeat(request: &Request<Outbound>) -> Request<Outbound> {
-    let mut again = Request::new(Outbound::Empty);
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    again
 }

@@ -2,30 +2,30 @@
 
 use std::pin::pin;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, StatusCode};
 use postern_config::policy::Protocol;
 
-use super::body::Outbound;
 use super::duplex::Duplex;
 use super::exchange::Session;
 use super::headers;
+use super::message::Answered;
 use super::pool::Place;
 use super::tunnel::Stream;
 use super::upgrade::{self, Wish};
-use super::upstream::{self, Patience, Received, http1, http2};
+use super::upstream::{self, Outgoing, Patience, Received, http1, http2};
 use crate::authorize::{Code, Denial, Permit};
+use crate::fields::{Fields, Name, Passed};
 use crate::rewound::Rewound;
 
 /// What the application says to a request for a WebSocket.
 pub(super) enum Said {
     /// Yes: the head for the caller, and the application's end.
-    Yes(Response<()>, Box<dyn Stream>),
+    Yes(Answered<()>, Box<dyn Stream>),
     /// An ordinary answer.
-    No(Response<Received>),
+    No(Answered<Received>),
 }
 
-/// Asks. `request` is a GET without a body, its headers cleaned.
+/// Asks. `outgoing` is a GET without a body.
 ///
 /// # Errors
 /// As [`upstream::send`], and [`Code::UpgradeRefused`] or [`Code::InvalidFraming`] where the two versions of HTTP
@@ -36,11 +36,12 @@ pub(super) async fn ask(
     place: &Place,
     patience: &Patience,
     wish: Wish,
-    request: Request<Outbound>,
+    outgoing: &Outgoing<'_, impl Passed>,
 ) -> Result<Said, Denial> {
+    let fields = Fields::of(outgoing.fields);
     match place.key.protocol {
-        Protocol::H2C => over_http2(session, permit, place, patience, wish, request).await,
-        _ => over_http1(session, permit, place, patience, wish, request).await,
+        Protocol::H2C => over_http2(session, permit, place, patience, wish, outgoing, fields).await,
+        _ => over_http1(session, permit, place, patience, wish, outgoing, fields).await,
     }
 }
 
@@ -51,34 +52,35 @@ async fn over_http1(
     place: &Place,
     patience: &Patience,
     wish: Wish,
-    mut request: Request<Outbound>,
+    outgoing: &Outgoing<'_, impl Passed>,
+    mut fields: Fields,
 ) -> Result<Said, Denial> {
     let asked = match wish {
         Wish::Upgrade => None,
         // Its HTTP/2 has no key; the application's HTTP/1.1 wants one (RFC 8441 section 5).
-        Wish::Connect => Some(upgrade::Key::ask(request.headers_mut())?),
+        Wish::Connect => Some(upgrade::Key::ask(&mut fields)?),
     };
-    upgrade::name_websocket(request.headers_mut());
+    upgrade::name_websocket(&mut fields);
+    let outgoing =
+        Outgoing { method: outgoing.method, path: outgoing.path, query: outgoing.query, fields: &fields };
     let connection = upstream::dedicated(&session.worker, permit, place).await?;
-    let answer = patience.wait(pin!(http1::ask(connection, request))).await.ok_or_else(too_late)?;
+    let answer = patience.wait(pin!(http1::ask(connection, &outgoing))).await.ok_or_else(too_late)?;
     let (connection, head) = answer?;
-    let framing = head.body;
-    let (mut parts, ()) = head.response.into_parts();
-    if !upgrade::is_switched(parts.status, &parts.headers)? {
-        if wish == Wish::Connect && parts.status.is_success() {
+    let (framing, mut answered) = (head.body, head.response);
+    if !upgrade::is_switched(answered.status, &answered.fields)? {
+        if wish == Wish::Connect && answered.status.is_success() {
             // Passed on, it would open the tunnel.
-            return Err(unexpected(parts.status));
+            return Err(unexpected(answered.status));
         }
-        headers::to_caller(&mut parts.headers);
-        let response = Response::from_parts(parts, http1::rest(connection, framing));
-        return Ok(Said::No(response));
+        headers::to_caller(&mut answered.fields);
+        return Ok(Said::No(answered.map(|()| http1::rest(connection, framing))));
     }
     let (before, stream) = connection.free()?;
-    headers::to_caller(&mut parts.headers);
+    headers::to_caller(&mut answered.fields);
     if let Some(key) = asked {
-        key.is_granted(&mut parts.headers)?;
+        key.is_granted(&mut answered.fields)?;
     }
-    Ok(yes(wish, parts, Box::new(Rewound::new(before, stream))))
+    Ok(yes(wish, answered, Box::new(Rewound::new(before, stream))))
 }
 
 /// RFC 8441. The tunnel is one stream of a connection that the caller's other requests share.
@@ -88,43 +90,45 @@ async fn over_http2(
     place: &Place,
     patience: &Patience,
     wish: Wish,
-    mut request: Request<Outbound>,
+    outgoing: &Outgoing<'_, impl Passed>,
+    mut fields: Fields,
 ) -> Result<Said, Denial> {
     let asked = match wish {
-        Wish::Upgrade => Some(upgrade::Key::take(request.headers_mut())?),
+        Wish::Upgrade => Some(upgrade::Key::take(&mut fields)?),
         Wish::Connect => None,
     };
-    *request.method_mut() = Method::CONNECT;
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    let outgoing =
+        Outgoing { method: &Method::CONNECT, path: outgoing.path, query: outgoing.query, fields: &fields };
+    let protocol = h2::ext::Protocol::from_static("websocket");
     let stream = upstream::stream(&session.worker, permit, place).await?;
-    let answer = patience.wait(pin!(http2::tunnel(&stream, request))).await.ok_or_else(too_late)?;
-    let (response, sending) = answer?;
-    let (mut parts, receiving) = response.into_parts();
-    headers::to_caller(&mut parts.headers);
-    if !parts.status.is_success() {
-        let body = Received::Http2(http2::Body::new(receiving, None, stream));
-        return Ok(Said::No(Response::from_parts(parts, body)));
+    let answer = patience.wait(pin!(http2::tunnel(&stream, &outgoing, protocol))).await;
+    let (mut answered, sending) = answer.ok_or_else(too_late)??;
+    headers::to_caller(&mut answered.fields);
+    if !answered.status.is_success() {
+        return Ok(Said::No(answered.map(|receiving| Received::Http2(http2::Body::new(receiving, None, stream)))));
     }
     if let Some(key) = asked {
-        key.grant(&mut parts.headers);
+        key.grant(&mut answered.fields);
     }
-    Ok(yes(wish, parts, Box::new(Duplex::new(sending, receiving, stream))))
+    let Answered { status, reason, fields, body: receiving } = answered;
+    let answered = Answered { status, reason, fields, body: () };
+    Ok(yes(wish, answered, Box::new(Duplex::new(sending, receiving, stream))))
 }
 
 /// In the caller's version of HTTP.
-fn yes(wish: Wish, mut parts: http::response::Parts, application: Box<dyn Stream>) -> Said {
-    for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
-        parts.headers.remove(name);
+fn yes(wish: Wish, mut answered: Answered<()>, application: Box<dyn Stream>) -> Said {
+    for name in [Name::ContentLength, Name::TransferEncoding] {
+        answered.fields.remove(name);
     }
-    parts.extensions.clear();
+    answered.reason = None;
     match wish {
         Wish::Upgrade => {
-            parts.status = StatusCode::SWITCHING_PROTOCOLS;
-            upgrade::name_websocket(&mut parts.headers);
+            answered.status = StatusCode::SWITCHING_PROTOCOLS;
+            upgrade::name_websocket(&mut answered.fields);
         }
-        Wish::Connect => parts.status = StatusCode::OK,
+        Wish::Connect => answered.status = StatusCode::OK,
     }
-    Said::Yes(Response::from_parts(parts, ()), application)
+    Said::Yes(answered, application)
 }
 
 fn unexpected(status: StatusCode) -> Denial {

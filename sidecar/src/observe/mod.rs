@@ -11,4 +11,4 @@ mod otlp;
 pub(crate) mod request;
 pub mod seen;
 mod span;
-mod trace;
+pub(crate) mod trace;

@@ -4,13 +4,14 @@ use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::{Method, Version};
 
 use super::span::Finished;
-use super::trace::{self, Trace};
+use super::trace::{Carried, Trace};
 use crate::authorize::{Code, Denial, Permit};
 use crate::connection::Connection;
+use crate::fields::Name;
+use crate::forward::RequestHead;
 use crate::log::line::{self, Asked, Outcome};
 use crate::metrics::WorkerMetrics;
 use crate::worker::Worker;
@@ -22,12 +23,9 @@ const TEXT: usize = 512;
 pub(crate) struct Record {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    method: Method,
-    uri: Uri,
-    /// Stands in the head alone with HTTP/1.1.
-    host: Option<HeaderValue>,
     version: Version,
-    id: HeaderValue,
+    /// What was asked for, where something tells of it at the end.
+    kept: Option<Box<Kept>>,
     started: Instant,
     waited: Cell<Duration>,
     /// Answered with, once it is known.
@@ -42,6 +40,14 @@ pub(crate) struct Record {
     let_in_by: OnceCell<LetIn>,
 }
 
+/// What a request was for.
+struct Kept {
+    method: Method,
+    path: Box<str>,
+    host: Option<Box<str>>,
+    id: Box<str>,
+}
+
 /// By which part of the policy.
 struct LetIn {
     route: Box<str>,
@@ -50,21 +56,24 @@ struct LetIn {
 }
 
 impl Record {
-    /// A request's head has come.
-    pub(crate) fn start<B>(
+    /// A request's head has come; its id is this.
+    pub(crate) fn start(
         worker: &Rc<Worker>,
         connection: &Rc<Connection>,
-        request: &Request<B>,
-        id: &HeaderValue,
+        head: &RequestHead,
+        id: &str,
     ) -> Rc<Self> {
+        let trace = Trace::of(&head.fields, worker.sampling_ppm());
+        let is_told = worker.access_log() || trace.is_some_and(|trace| trace.is_recorded);
+        let kept = is_told.then(|| {
+            let (method, path) = (head.method.clone(), head.path().into());
+            Box::new(Kept { method, path, host: host(head).map(Into::into), id: id.into() })
+        });
         Rc::new(Self {
             worker: Rc::clone(worker),
             connection: Rc::clone(connection),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            host: request.headers().get(HOST).cloned(),
-            version: request.version(),
-            id: id.clone(),
+            version: head.version,
+            kept,
             started: Instant::now(),
             waited: Cell::default(),
             status: Cell::default(),
@@ -72,14 +81,14 @@ impl Record {
             body: OnceCell::new(),
             tunnelled: Cell::default(),
             refused_with: Cell::default(),
-            trace: Trace::of(request.headers(), worker.sampling_ppm()),
+            trace,
             let_in_by: OnceCell::new(),
         })
     }
 
     /// The policy lets it in.
     pub(crate) fn permitted(&self, permit: &Permit<'_>) {
-        if self.worker.access_log() || self.is_recorded() {
+        if self.kept.is_some() {
             let route = permit.route().unwrap_or_default().into();
             // A request is judged once.
             let user = permit.caller().map(Into::into);
@@ -87,9 +96,9 @@ impl Record {
         }
     }
 
-    /// Writes the request's trace into what the application gets.
-    pub(crate) fn carry_on(&self, headers: &mut HeaderMap) {
-        trace::carry_on(headers, self.trace.as_ref());
+    /// What the application gets to see of the request's trace.
+    pub(crate) fn carried(&self, head: &RequestHead) -> Carried {
+        Carried::of(&head.fields, self.trace.as_ref())
     }
 
     /// The application is waited for, until what comes back is dropped: none of that time is the sidecar's own.
@@ -106,7 +115,7 @@ impl Record {
     }
 
     /// It is refused, or the application failed it: told at once.
-    pub(crate) fn refused(&self, denial: &Denial) {
+    pub(crate) fn refused(&self, denial: &Denial, head: &RequestHead, id: &str) {
         self.refused_with.set(Some(denial.code));
         self.worker.metrics.denial(denial.code);
         let (peer, port) = (self.connection.peer, self.connection.target.port);
@@ -116,13 +125,13 @@ impl Record {
             ..self.outcome()
         };
         let trace_id = self.trace.as_ref().map(Trace::id);
-        let asked = Asked { trace_id: trace_id.as_deref(), ..self.asked() };
+        let asked = Asked { trace_id: trace_id.as_deref(), ..asked(head, id) };
         line::refused(denial, peer, port, self.connection.party(), asked, outcome);
     }
 
     /// It would have been refused.
-    pub(crate) fn spared(&self, denial: &Denial) {
-        self.worker.spare(denial, &self.connection, self.asked());
+    pub(crate) fn spared(&self, denial: &Denial, head: &RequestHead, id: &str) {
+        self.worker.spare(denial, &self.connection, asked(head, id));
     }
 
     /// It has a body, of which so much has been taken.
@@ -141,26 +150,6 @@ impl Record {
         self.sent.set(self.sent.get() + count as u64);
     }
 
-    fn is_recorded(&self) -> bool {
-        self.trace.is_some_and(|trace| trace.is_recorded)
-    }
-
-    fn host(&self) -> Option<&str> {
-        let authority = self.uri.authority().map(http::uri::Authority::as_str);
-        authority.or_else(|| self.host.as_ref()?.to_str().ok())
-    }
-
-    fn asked(&self) -> Asked<'_> {
-        Asked {
-            method: Some(self.method.as_str()),
-            host: self.host(),
-            path: Some(self.uri.path()),
-            protocol: Some(if self.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" }),
-            request_id: self.id.to_str().ok(),
-            trace_id: None,
-        }
-    }
-
     fn outcome(&self) -> Outcome<'_> {
         let let_in = self.let_in_by.get();
         let waited = self.waited.get();
@@ -173,8 +162,28 @@ impl Record {
     }
 }
 
+/// As HTTP/1.1's `Host` or the target names it.
+fn host(head: &RequestHead) -> Option<&str> {
+    head.authority().or_else(|| std::str::from_utf8(head.fields.first(Name::Host)?).ok())
+}
+
+const fn protocol(version: Version) -> &'static str {
+    if matches!(version, Version::HTTP_2) { "HTTP/2" } else { "HTTP/1.1" }
+}
+
+fn asked<'a>(head: &'a RequestHead, id: &'a str) -> Asked<'a> {
+    Asked {
+        method: Some(head.method.as_str()),
+        host: host(head),
+        path: Some(head.path()),
+        protocol: Some(protocol(head.version)),
+        request_id: Some(id),
+        trace_id: None,
+    }
+}
+
 impl Record {
-    fn log(&self, trace_id: Option<&str>) {
+    fn log(&self, kept: &Kept, trace_id: Option<&str>) {
         let outcome = Outcome {
             status: self.status.get(),
             received: Some(self.tunnelled.get() + self.body.get().map_or(0, |count| count.get())),
@@ -184,25 +193,32 @@ impl Record {
         };
         let connection = &self.connection;
         let (peer, port) = (connection.peer, connection.target.port);
-        let asked = Asked { trace_id, ..self.asked() };
+        let asked = Asked {
+            method: Some(kept.method.as_str()),
+            host: kept.host.as_deref(),
+            path: Some(&kept.path),
+            protocol: Some(protocol(self.version)),
+            request_id: Some(&kept.id),
+            trace_id,
+        };
         line::permit(peer, port, connection.caller.as_deref(), asked, outcome);
     }
 
-    fn finished(&self, trace: Trace) -> Finished {
+    fn finished(&self, kept: &Kept, trace: Trace) -> Finished {
         let connection = &self.connection;
         Finished {
             trace,
             ended: SystemTime::now(),
             took: self.started.elapsed(),
             waited: self.waited.get(),
-            method: self.method.clone(),
-            path: crate::text::clip(self.uri.path(), TEXT).into(),
-            host: self.host().map(|host| crate::text::clip(host, TEXT).into()),
+            method: kept.method.clone(),
+            path: crate::text::clip(&kept.path, TEXT).into(),
+            host: kept.host.as_ref().map(|host| crate::text::clip(host, TEXT).into()),
             version: self.version,
             peer: connection.peer,
             port: connection.target.port,
             identity: connection.caller.as_ref().map(|caller| caller.identity.clone()),
-            request_id: self.id.to_str().ok().map(Into::into),
+            request_id: Some(kept.id.clone()),
             route: self.let_in_by.get().map(|by| by.route.clone()),
             status: self.status.get(),
             code: self.refused_with.get(),
@@ -225,11 +241,12 @@ impl Drop for Waiting<'_> {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let Some(kept) = &self.kept else { return };
         if self.refused_with.get().is_none() && self.worker.access_log() {
-            self.log(self.trace.as_ref().map(Trace::id).as_deref());
+            self.log(kept, self.trace.as_ref().map(Trace::id).as_deref());
         }
         if let Some(trace) = self.trace.filter(|trace| trace.is_recorded) {
-            self.worker.spans().send(self.finished(trace));
+            self.worker.spans().send(self.finished(kept, trace));
         }
     }
 }

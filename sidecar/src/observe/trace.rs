@@ -1,11 +1,8 @@
 //! W3C Trace Context (Recommendation of 2021-11-23): which trace a request belongs to, and what of it goes on.
 
 use aws_lc_rs::rand;
-use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+use crate::fields::{Fields, Name, Names, Repeated};
 
 /// Length of a `traceparent` of version 00.
 const LENGTH: usize = 55;
@@ -51,8 +48,8 @@ impl Trace {
     /// Of a request with these headers. `sampling_ppm`: share of requests without a recorded parent that the sidecar
     /// records, in parts per million; none if it records nothing. Nothing, if the request belongs to no trace and
     /// need not.
-    pub(crate) fn of(headers: &HeaderMap, sampling_ppm: Option<u32>) -> Option<Self> {
-        match (said(headers), sampling_ppm) {
+    pub(crate) fn of(fields: &Fields, sampling_ppm: Option<u32>) -> Option<Self> {
+        match (said(fields), sampling_ppm) {
             (Said::Nothing, None) => None,
             (Said::Parent { trace_id, span_id, flags }, sampling) => {
                 let is_recorded = sampling.is_some() && flags & SAMPLED != 0;
@@ -74,30 +71,38 @@ impl Trace {
     }
 }
 
-/// Writes what the application gets to see, in place of what the caller sent.
-pub(crate) fn carry_on(headers: &mut HeaderMap, trace: Option<&Trace>) {
-    let Some(trace) = trace else {
-        headers.remove(TRACESTATE);
-        return;
-    };
-    // What the caller said goes on as it is, unless a span of ours comes in between.
-    if trace.parent.is_none() || trace.is_recorded {
-        let value = format!("00-{}-{}-{:02x}", trace.id(), hex::encode(trace.span_id), trace.flags);
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(TRACEPARENT, value);
-        }
-    }
-    if headers.contains_key(TRACESTATE) && (trace.parent.is_none() || !is_valid_state(headers)) {
-        headers.remove(TRACESTATE);
+/// What the application gets to see of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// What of the caller's does not go on.
+    pub(crate) dropped: Names,
+    /// Goes on in the place of the caller's `traceparent`.
+    pub(crate) parent: Option<String>,
+}
+
+impl Carried {
+    /// For a request with these fields.
+    pub(crate) fn of(fields: &Fields, trace: Option<&Trace>) -> Self {
+        let Some(trace) = trace else {
+            return Self { dropped: Names::of(&[Name::Tracestate]), parent: None };
+        };
+        // What the caller said goes on as it is, unless a span of ours comes in between.
+        let is_new = trace.parent.is_none() || trace.is_recorded;
+        let parent = is_new
+            .then(|| format!("00-{}-{}-{:02x}", trace.id(), hex::encode(trace.span_id), trace.flags));
+        let has_state = trace.parent.is_some() && is_valid_state(fields);
+        let dropped = Names::default()
+            .with_if(Name::Traceparent, is_new)
+            .with_if(Name::Tracestate, !has_state);
+        Self { dropped, parent }
     }
 }
 
-fn said(headers: &HeaderMap) -> Said {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Said::Nothing,
-        (Some(value), None) => parse(value.as_bytes()).unwrap_or(Said::Nonsense),
-        (Some(_), Some(_)) => Said::Nonsense,
+fn said(fields: &Fields) -> Said {
+    match fields.only(Name::Traceparent) {
+        Ok(None) => Said::Nothing,
+        Ok(Some(value)) => parse(value).unwrap_or(Said::Nonsense),
+        Err(Repeated) => Said::Nonsense,
     }
 }
 
@@ -139,11 +144,11 @@ fn is_sampled(trace_id: &[u8; 16], ppm: u32) -> bool {
 }
 
 /// List members `key=value`, at most 32, in 512 bytes.
-fn is_valid_state(headers: &HeaderMap) -> bool {
+fn is_valid_state(fields: &Fields) -> bool {
     let (mut members, mut length) = (0, 0);
-    for value in headers.get_all(TRACESTATE) {
+    for value in fields.values(Name::Tracestate) {
         length += value.len();
-        for member in value.as_bytes().split(|byte| *byte == b',') {
+        for member in value.split(|byte| *byte == b',') {
             let member = member.trim_ascii();
             if member.is_empty() {
                 continue;

@@ -5,7 +5,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::inlet::{Inlet, Next};
@@ -14,6 +13,7 @@ use crate::connection::Registered;
 use crate::forward::body::Answer;
 use crate::forward::exchange::{self, Session};
 use crate::forward::io::Watched;
+use crate::forward::message::Answered;
 use crate::forward::tunnel::Tunnel;
 use crate::forward::wire::{Asked, Sending};
 use crate::rewound::Rewound;
@@ -69,16 +69,16 @@ where
 {
     loop {
         let (answer, asked) = match poll_fn(|context| inlet.poll_next(context)).await {
-            Next::Request(request, asked) => {
+            Next::Request(head, body, asked) => {
                 // Boxed, so that an idle connection holds no room for it.
-                let answering = Box::pin(exchange::answer(Rc::clone(session), request));
+                let answering = Box::pin(exchange::answer(Rc::clone(session), head, body));
                 match unless_gone(inlet, answering).await {
                     Some(answer) => (answer, asked),
                     None => return End::Break,
                 }
             }
             Next::Refused(request, denial) => {
-                let asked = Asked::of_refused(request.method());
+                let asked = Asked::of_refused(&request.method);
                 (exchange::refuse(session, &request, &denial), asked)
             }
             Next::End => return End::Close,
@@ -94,13 +94,13 @@ where
 async fn write<S>(
     session: &Session,
     inlet: &Inlet<S>,
-    mut answer: Response<Answer>,
+    mut answer: Answered<Answer>,
     mut asked: Asked,
 ) -> Option<End>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let tunnel = answer.body_mut().take_tunnel();
+    let tunnel = answer.body.take_tunnel();
     let can_go_on = poll_fn(|context| Poll::Ready(inlet.answers(context))).await;
     asked.keeps &= can_go_on && session.connection.signal.order() == Order::Run;
     let (mut sending, keeps) = Sending::answer(answer, asked, session.worker.wall());

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
@@ -19,6 +18,7 @@ use crate::connection::Connection;
 use crate::forward::body::CallerBody;
 use crate::forward::copy::with_scratch;
 use crate::forward::io::Watched;
+use crate::forward::message::RequestHead;
 use crate::forward::room::{Room, SHORTEST_READ};
 use crate::forward::wire::request::{Head, Heads, stand_in};
 use crate::forward::wire::{Asked, Rest};
@@ -62,9 +62,9 @@ struct State {
 
 /// What comes next on a connection.
 pub(super) enum Next {
-    Request(Request<CallerBody>, Asked),
+    Request(RequestHead, CallerBody, Asked),
     /// One that is none: what stands for it, and what is wrong with it.
-    Refused(Request<()>, Denial),
+    Refused(RequestHead, Denial),
     /// Nothing: the connection can be closed.
     End,
     /// Nothing: it broke, or ended within a request.
@@ -183,12 +183,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inlet<S> {
         let asked = Asked::by(&head);
         state.requests += 1;
         if head.body.is_over() {
-            return Next::Request(head.request.map(|()| CallerBody::Empty), asked);
+            return Next::Request(head.request, CallerBody::Empty, asked);
         }
         state.interim = if head.expects() { CONTINUE } else { &[] };
         (state.body, state.is_taken) = (Some(head.body), true);
         let body = Http1Body::new(Rc::<Self>::clone(self), state.requests);
-        Next::Request(head.request.map(|()| CallerBody::Http1(body)), asked)
+        Next::Request(head.request, CallerBody::Http1(body), asked)
     }
 
     /// Passes over what nobody wants of a body, as far as it is there; whether that was all of it.

@@ -61,7 +61,7 @@ fn session(worker: &Rc<Worker>, connection: &Rc<Connection>, generation: &Genera
         Some(caller) => Some(worker.certificates.of(caller, by)?),
         None => None,
     };
-    let identity = Identity::new(certificate, connection.peer.ip(), is_secure)?;
+    let identity = Identity::new(certificate, connection.peer.ip(), is_secure);
     // Who shows no certificate is told apart by where they call from.
     let whose = caller.map_or_else(
         || format!("\0{}", connection.peer.ip()),

@@ -13,16 +13,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, StatusCode};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::body::Body;
 use super::pump::Pump;
 use super::transport::Transport;
-use super::{Failure, Received, Repeatable};
+use super::{Failure, Outgoing, Received, Repeatable};
 use crate::authorize::{Code, Denial};
+use crate::fields::Passed;
 use crate::forward::body::Outbound;
+use crate::forward::message::Answered;
 use crate::forward::pool::Place;
 use crate::forward::room::SHORTEST_READ;
 use crate::forward::wire::answer::{self, Head, Heads};
@@ -81,11 +83,11 @@ impl Upstream {
 pub(super) async fn send(
     upstream: Upstream,
     place: Rc<Place>,
-    request: &Request<Outbound>,
+    outgoing: &Outgoing<'_, impl Passed>,
     body: Outbound,
-) -> Result<Response<Received>, Failure> {
-    let (upstream, head, sending) = exchange(upstream, request, body).await?;
-    if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+) -> Result<Answered<Received>, Failure> {
+    let (upstream, head, sending) = exchange(upstream, outgoing, body).await?;
+    if head.response.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure {
             denial: Denial::new(Code::ApplicationFailed, "the application switched protocols unasked"),
             unsent: None,
@@ -101,9 +103,9 @@ pub(super) async fn send(
 /// answer.
 pub(in crate::forward) async fn ask(
     upstream: Upstream,
-    request: Request<Outbound>,
+    outgoing: &Outgoing<'_, impl Passed>,
 ) -> Result<(Upstream, Head), Denial> {
-    match exchange(upstream, &request, Outbound::Empty).await {
+    match exchange(upstream, outgoing, Outbound::Empty).await {
         Ok((upstream, head, _)) => Ok((upstream, head)),
         Err(failure) => Err(failure.denial),
     }
@@ -117,11 +119,11 @@ pub(in crate::forward) fn rest(upstream: Upstream, body: answer::Body) -> Receiv
 /// Beside the head comes what is still to be sent of the request.
 async fn exchange(
     mut upstream: Upstream,
-    request: &Request<Outbound>,
+    outgoing: &Outgoing<'_, impl Passed>,
     body: Outbound,
 ) -> Result<(Upstream, Head, Option<Pump>), Failure> {
-    let mut sending = Sending::request(request, body);
-    let (mut reading, mut is_sent) = (Reading::new(request.method().clone()), false);
+    let mut sending = Sending::request(outgoing.method, outgoing.target(), outgoing.fields, body);
+    let (mut reading, mut is_sent) = (Reading::new(outgoing.method.clone()), false);
     let outcome = poll_fn(|context| {
         if !is_sent {
             let mut transport = upstream.transport.borrow_mut();

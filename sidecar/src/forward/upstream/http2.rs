@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::uri::{Authority, Parts, Scheme};
-use http::{Request, Response, Uri, Version};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{Request, Uri, Version};
 use hyper::body::{Body as _, Frame};
 use tokio::time::timeout;
 
 use super::pump::{self, Pump};
 use super::transport::Transport;
-use super::{Failure, Received, Repeatable};
+use super::{Failure, Outgoing, Received, Repeatable};
 use crate::authorize::{Code, Denial};
+use crate::fields::{Fields, Name, Names, Passed};
 use crate::forward::body::Outbound;
+use crate::forward::message::Answered;
 use crate::forward::receiving::Receiving;
 use crate::limits::Limits;
 
@@ -137,25 +138,28 @@ pub(super) async fn connect(transport: Transport, limits: &Limits) -> Result<Rc<
 /// Sends a request, and waits for the head of its answer.
 pub(super) async fn send(
     stream: Stream,
-    mut request: Request<Outbound>,
-) -> Result<Response<Received>, Failure> {
-    if let Err(reason) = address(&mut request, stream.0.scheme.clone()) {
-        let denial = Denial::new(Code::ApplicationFailed, reason);
-        return Err(Failure { denial, unsent: None, repeatable: Repeatable::Never });
-    }
+    outgoing: &Outgoing<'_, impl Passed>,
+    body: Outbound,
+) -> Result<Answered<Received>, Failure> {
+    let request = match request(outgoing, stream.0.scheme.clone()) {
+        Ok(request) => request,
+        Err(denial) => return Err(Failure { denial, unsent: None, repeatable: Repeatable::Never }),
+    };
     let mut sender = match stream.0.sender.clone().ready().await {
         Ok(sender) => sender,
-        Err(error) => return Err(failure(&stream, &error, Some(request))),
+        Err(error) => return Err(failure(&stream, &error, Some(body))),
     };
-    let (parts, body) = request.into_parts();
     let ends = body.is_end_stream();
-    let (response, pump) = match sender.send_request(Request::from_parts(parts, ()), ends) {
+    let (response, pump) = match sender.send_request(request, ends) {
         Ok((response, _)) if ends => (response, None),
         Ok((response, sending)) => (response, Some(Pump::start(pump::fill(body, sending)))),
         Err(error) => return Err(failure(&stream, &error, None)),
     };
     match response.await {
-        Ok(response) => Ok(response.map(|receiving| Received::Http2(Body::new(receiving, pump, stream)))),
+        Ok(response) => {
+            let answered = Answered::of_http2(response);
+            Ok(answered.map(|receiving| Received::Http2(Body::new(receiving, pump, stream))))
+        }
         Err(error) => Err(failure(&stream, &error, None)),
     }
 }
@@ -163,8 +167,9 @@ pub(super) async fn send(
 /// Sends an extended CONNECT (RFC 8441), and waits for the head of its answer.
 pub(in crate::forward) async fn tunnel(
     stream: &Stream,
-    mut request: Request<Outbound>,
-) -> Result<(Response<RecvStream>, SendStream<Bytes>), Denial> {
+    outgoing: &Outgoing<'_, impl Passed>,
+    protocol: h2::ext::Protocol,
+) -> Result<(Answered<RecvStream>, SendStream<Bytes>), Denial> {
     let failed = |error: h2::Error| failure(stream, &error, None).denial;
     if !stream.0.sender.is_extended_connect_protocol_enabled() {
         return Err(Denial::new(
@@ -172,15 +177,14 @@ pub(in crate::forward) async fn tunnel(
             "the application speaks HTTP/2 and does not take WebSocket over it (RFC 8441)",
         ));
     }
-    address(&mut request, stream.0.scheme.clone())
-        .map_err(|reason| Denial::new(Code::ApplicationFailed, reason))?;
+    let mut request = request(outgoing, stream.0.scheme.clone())?;
+    request.extensions_mut().insert(protocol);
     let mut sender = stream.0.sender.clone().ready().await.map_err(failed)?;
-    let (parts, _) = request.into_parts();
-    let (response, sending) = sender.send_request(Request::from_parts(parts, ()), false).map_err(failed)?;
-    Ok((response.await.map_err(failed)?, sending))
+    let (response, sending) = sender.send_request(request, false).map_err(failed)?;
+    Ok((Answered::of_http2(response.await.map_err(failed)?), sending))
 }
 
-fn failure(stream: &Stream, error: &h2::Error, unsent: Option<Request<Outbound>>) -> Failure {
+fn failure(stream: &Stream, error: &h2::Error, unsent: Option<Outbound>) -> Failure {
     let is_refused = error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
     if !error.is_reset() {
         stream.0.retire();
@@ -196,22 +200,32 @@ fn failure(stream: &Stream, error: &h2::Error, unsent: Option<Request<Outbound>>
     Failure::broken_off(error, unsent, repeatable)
 }
 
-/// From a request with a target in origin form and a Host to one as HTTP/2 has it (RFC 9113 section 8.3.1).
-fn address(request: &mut Request<Outbound>, scheme: Scheme) -> Result<(), String> {
-    let host = request.headers_mut().remove(HOST);
-    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+/// A request as HTTP/2 has it (RFC 9113 section 8.3.1).
+fn request(outgoing: &Outgoing<'_, impl Passed>, scheme: Scheme) -> Result<Request<()>, Denial> {
+    let broken = |what: &str, error: &dyn std::fmt::Display| {
+        Denial::new(Code::ApplicationFailed, format!("the request's {what} cannot be written in HTTP/2 ({error})"))
+    };
     // They frame and name things in HTTP/1.1 only.
-    for name in [TRANSFER_ENCODING, CONNECTION, UPGRADE] {
-        request.headers_mut().remove(name);
-    }
-    let mut parts = Parts::default();
+    const DROPPED: Names =
+        Names::of(&[Name::Host, Name::TransferEncoding, Name::Connection, Name::Upgrade]);
+    let (mut fields, mut parts) = (Fields::new(), Parts::default());
+    outgoing.fields.each(|field| {
+        if field.known == Some(Name::Host) {
+            parts.authority = Authority::try_from(field.value).ok();
+        }
+        if !field.is_one_of(DROPPED) {
+            fields.push_field(field);
+        }
+    });
     parts.scheme = Some(scheme);
-    parts.authority = authority;
-    parts.path_and_query = request.uri().path_and_query().cloned();
-    *request.uri_mut() =
-        Uri::from_parts(parts).map_err(|error| format!("the target cannot be written ({error})"))?;
+    let target = PathAndQuery::try_from(outgoing.target().concat()).map_err(|error| broken("target", &error))?;
+    parts.path_and_query = Some(target);
+    let mut request = Request::new(());
+    *request.method_mut() = outgoing.method.clone();
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|error| broken("target", &error))?;
     *request.version_mut() = Version::HTTP_2;
-    Ok(())
+    *request.headers_mut() = fields.into_map().map_err(|error| broken("head", &error))?;
+    Ok(request)
 }
 
 /// An answer's body. Its place on the connection is given back as soon as its end was read.

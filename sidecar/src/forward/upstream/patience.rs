@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connection::Connection;
+use crate::fields::{Fields, Name};
 use crate::worker::Worker;
 
 /// An answer is given up once nothing of its request has moved for so long: the limit on idle connections, or the
@@ -33,9 +33,9 @@ const SPARE: usize = 64;
 impl Patience {
     /// For a request with these headers. A deadline is noted on the connection too, which would else be closed
     /// when it was silent for too long.
-    pub(in crate::forward) fn new(worker: &Worker, connection: &Connection, headers: &HeaderMap) -> Self {
+    pub(in crate::forward) fn new(worker: &Worker, connection: &Connection, fields: &Fields) -> Self {
         let mut limit = worker.limits().idle;
-        if let Some(deadline) = deadline(headers)
+        if let Some(deadline) = deadline(fields)
             && deadline > limit
         {
             // The caller gives up first, and says so.
@@ -132,8 +132,8 @@ impl Drop for Alarm<'_> {
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The deadline of a gRPC call, from `grpc-timeout`: at most eight digits and a unit.
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+fn deadline(fields: &Fields) -> Option<Duration> {
+    let text = std::str::from_utf8(fields.first(Name::GrpcTimeout)?).ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -154,7 +154,6 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use std::pin::pin;
 
-    use http::HeaderValue;
     use tokio::time::sleep;
 
     use super::*;
@@ -177,9 +176,9 @@ mod tests {
             ("1 S", None),
             ("1é", None),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_bytes(text.as_bytes()).unwrap());
-            assert_eq!(deadline(&headers), expected, "{text:?}");
+            let mut fields = Fields::new();
+            fields.add(Name::GrpcTimeout, text.as_bytes());
+            assert_eq!(deadline(&fields), expected, "{text:?}");
         }
     }
 

@@ -1,12 +1,14 @@
 //! The head of an application's answer, as its bytes are (RFC 9112 sections 4 to 6): refused unless every reader reads
 //! it alike.
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use bytes::{Buf as _, BytesMut};
+use http::{Method, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 use super::head::{self, Framing, LineEnds, Lines, Persistence, field_line, is_value};
 use crate::authorize::{Code, Denial};
+use crate::fields::{Fields, Name};
+use crate::forward::message::Answered;
 
 /// Room for an answer's head.
 const HEAD_BYTES: usize = 256 << 10;
@@ -18,7 +20,7 @@ const INTERIM: usize = 16;
 /// What an answer's head says.
 #[derive(Debug)]
 pub(in crate::forward) struct Head {
-    pub(in crate::forward) response: Response<()>,
+    pub(in crate::forward) response: Answered<()>,
     pub(in crate::forward) body: Body,
     /// Whether the connection may be used again.
     pub(in crate::forward) keeps: bool,
@@ -77,11 +79,10 @@ impl Heads {
     pub(in crate::forward) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Denial> {
         while !bytes.is_empty() {
             let Some(length) = find(&mut self.lines, bytes)? else { return Ok(None) };
-            // A copy, so that headers that are kept keep no more than themselves.
-            let head = Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default());
+            let head = parse(bytes.get(..length).unwrap_or_default(), &self.method);
             bytes.advance(length);
-            let head = parse(&head, &self.method)?;
-            let status = head.response.status();
+            let head = head?;
+            let status = head.response.status;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(head));
             }
@@ -99,29 +100,22 @@ impl Heads {
 ///
 /// # Errors
 /// [`Code::ApplicationFailed`] if its first line is not HTTP/1's, [`Code::ApplicationMalformed`] for what follows.
-fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
-    let mut lines = Lines(head);
-    let (is_http11, status, reason) = status_line(lines.next().unwrap_or_default())?;
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
-        response.extensions_mut().insert(reason);
-    }
+fn parse(head: &[u8], method: &Method) -> Result<Head, Denial> {
+    let mut lines = Lines::of(head);
+    let (is_http11, status, reason) = status_line(lines.next().map(|(_, line)| line).unwrap_or_default())?;
+    let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok());
     let (mut framing, mut persistence) = (Framing::default(), Persistence::default());
-    let headers = response.headers_mut();
-    for (count, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
-        if count == HEADERS {
+    let mut fields = Fields::of_text(head);
+    for (at, line) in lines.take_while(|(_, line)| !line.is_empty()) {
+        if fields.len() == HEADERS {
             return Err(malformed("it holds too many headers"));
         }
-        let (name, value) = field_line(line).map_err(|denial| of_answer(&denial))?;
-        match name.len() {
-            10 => persistence.note(name, value),
-            _ => framing.note(name, value).map_err(|denial| of_answer(&denial))?,
+        let place = field_line(line).map_err(|denial| of_answer(&denial))?;
+        let kind = place.noted(at, &mut fields);
+        match kind.known {
+            Some(Name::Connection) => persistence.note(line.get(place.value).unwrap_or_default()),
+            _ => framing.note(kind, &place, line).map_err(|denial| of_answer(&denial))?,
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| malformed("a header's name is no token"))?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(value))
-            .map_err(|_| malformed("a header's value holds a control character"))?;
-        headers.append(name, value);
     }
     let given = framing.body(is_http11).map_err(|denial| of_answer(&denial))?;
     let has_none = *method == Method::HEAD
@@ -135,7 +129,7 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Denial> {
         Some(head::Body::Chunked) => Body::Chunked,
     };
     let keeps = persistence.lasts(is_http11) && body != Body::UntilClose;
-    Ok(Head { response, body, keeps })
+    Ok(Head { response: Answered { status, reason, fields, body: () }, body, keeps })
 }
 
 /// Whether it is HTTP/1.1, the status, and what is said of it in words of the application's own.

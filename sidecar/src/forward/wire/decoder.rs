@@ -45,8 +45,10 @@ impl Decoder {
 
 fn trailers(bytes: &[u8]) -> Result<HeaderMap, Denial> {
     let mut trailers = HeaderMap::new();
-    for line in Lines(bytes).take_while(|line| !line.is_empty()) {
-        let (name, value) = field_line(line)?;
+    for (_, line) in Lines::of(bytes).take_while(|(_, line)| !line.is_empty()) {
+        let place = field_line(line)?;
+        let (name, value) =
+            (line.get(place.name).unwrap_or_default(), line.get(place.value).unwrap_or_default());
         let invalid = || Denial::new(Code::MalformedHead, "a trailer is none");
         let name = HeaderName::from_bytes(name).map_err(|_| invalid())?;
         trailers.append(name, HeaderValue::from_bytes(value).map_err(|_| invalid())?);

@@ -2,11 +2,15 @@
 //!
 //! Stricter than hyper: no head that passes here is refused or settled by it.
 
+use std::ops::Range;
+
 use memchr::{memchr, memrchr};
 
 use super::Bounds;
 use crate::authorize::host::Host;
 use crate::authorize::{Code, Denial};
+use crate::fields::{Fields, Name};
+use crate::forward::message::Target;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,43 +34,43 @@ pub(super) struct Head {
 /// Lengths beyond are no lengths: nobody sends so much, and additions must not overflow.
 const LONGEST_BODY: u64 = i64::MAX as u64;
 const LONGEST_METHOD: usize = 32;
+/// What the type that holds it for HTTP/2 takes.
+const LONGEST_NAME: usize = 32 << 10;
 
 /// A request's first line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
-    pub(super) target: &'a [u8],
+    /// Where in the head's text it stands.
+    pub(super) target: Target,
     /// The other version being HTTP/1.0.
     pub(super) is_http11: bool,
 }
 
-/// Reads a whole head, its empty line included, and tells each field. It holds no LF without a CR before it: see
-/// [`super::request`].
+/// Reads a whole head, its empty line included. It holds no LF without a CR before it: see [`super::request`].
 ///
 /// # Errors
 /// The denial; the connection is of no use then.
 pub(super) fn read<'a>(
     head: &'a [u8],
     bounds: &Bounds,
-    mut tell: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Denial>,
-) -> Result<(RequestLine<'a>, Head), Denial> {
-    let mut lines = Lines(head);
-    let line = request_line(lines.next().unwrap_or_default(), bounds)?;
-    let mut fields = Fields::default();
-    let mut count = 0;
-    for field in lines {
-        if field.is_empty() {
+) -> Result<(RequestLine<'a>, Fields, Head), Denial> {
+    let mut lines = Lines::of(head);
+    let line = request_line(lines.next().map(|(_, line)| line).unwrap_or_default(), bounds)?;
+    let mut fields = Fields::of_text(head);
+    let mut noted = Noted::default();
+    for (at, line) in lines {
+        if line.is_empty() {
             break;
         }
-        count += 1;
-        if count > bounds.headers {
+        if fields.len() == bounds.headers {
             return Err(too_many(bounds.headers));
         }
-        let (name, value) = field_line(field)?;
-        fields.note(name, value)?;
-        tell(name, value)?;
+        let place = field_line(line)?;
+        noted.note(place.noted(at, &mut fields), &place, line)?;
     }
-    Ok((line, fields.head(line.is_http11)?))
+    let head = noted.head(line.is_http11)?;
+    Ok((line, fields, head))
 }
 
 pub(super) fn too_many(limit: usize) -> Denial {
@@ -114,17 +118,27 @@ impl LineEnds {
     }
 }
 
-/// Lines without their CRLF.
-pub(super) struct Lines<'a>(pub(super) &'a [u8]);
+/// Lines without their CRLF, and where each begins.
+pub(super) struct Lines<'a> {
+    rest: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) const fn of(rest: &'a [u8]) -> Self {
+        Self { rest, at: 0 }
+    }
+}
 
 impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
+    type Item = (usize, &'a [u8]);
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let end = memchr(b'\n', self.0)?;
-        let (line, rest) = self.0.split_at_checked(end + 1)?;
-        self.0 = rest;
-        line.strip_suffix(b"\r\n")
+    fn next(&mut self) -> Option<(usize, &'a [u8])> {
+        let end = memchr(b'\n', self.rest)?;
+        let (line, rest) = self.rest.split_at_checked(end + 1)?;
+        let at = self.at;
+        (self.rest, self.at) = (rest, at + end + 1);
+        Some((at, line.strip_suffix(b"\r\n")?))
     }
 }
 
@@ -157,7 +171,8 @@ fn request_line<'a>(line: &'a [u8], bounds: &Bounds) -> Result<RequestLine<'a>, 
     if method == b"CONNECT" {
         return Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel"));
     }
-    check_target(target).map(|()| RequestLine { method, target, is_http11 })
+    let target = read_target(target, method.len() + 1)?;
+    Ok(RequestLine { method, target, is_http11 })
 }
 
 pub(in crate::forward) fn too_long(length: usize, limit: usize) -> Denial {
@@ -166,66 +181,104 @@ pub(in crate::forward) fn too_long(length: usize, limit: usize) -> Denial {
 }
 
 /// In origin form, absolute form, or `*` (RFC 9112 section 3.2). What the path means is judged later, in its
-/// canonical form; here it only must not be cut off or rejected by the type that holds it.
-fn check_target(target: &[u8]) -> Result<(), Denial> {
+/// canonical form; here it only must not be cut off or rejected by the type that holds it for HTTP/2. It begins `at` so many bytes.
+fn read_target(target: &[u8], at: usize) -> Result<Target, Denial> {
     let ambiguous = |what: &'static str| Denial::new(Code::AmbiguousPath, what);
     if target == b"*" {
-        return Ok(());
+        return Ok(Target { authority: None, path: at..at + 1, query: None });
     }
-    let path = match target.first() {
-        Some(b'/') => target,
-        _ => after_authority(target)?,
+    let authority = match target.first() {
+        Some(b'/') => None,
+        _ => Some(read_authority(target)?),
     };
-    let (path, query) = match memchr(b'?', path).map(|at| path.split_at(at)) {
-        Some((path, query)) => (path, query),
-        None => (path, &[][..]),
-    };
-    if memchr(b'#', target).is_some() {
-        return Err(ambiguous("the request's target holds a fragment"));
-    }
-    if !every(path, is_path) {
-        return Err(ambiguous("the request's path holds a character that must be percent-encoded"));
-    }
-    if !every(query, is_query) {
-        return Err(ambiguous("the request's query holds a character that must be percent-encoded"));
-    }
-    Ok(())
-}
-
-/// What comes after `http://host`.
-fn after_authority(target: &[u8]) -> Result<&[u8], Denial> {
-    let scheme = |name: &[u8]| {
-        let (given, rest) = target.split_at_checked(name.len())?;
-        given.eq_ignore_ascii_case(name).then_some(rest)
-    };
-    let rest = scheme(b"http://")
-        .or_else(|| scheme(b"https://"))
-        .ok_or_else(|| malformed("the request's target is neither a path nor an http or https URI"))?;
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let text = std::str::from_utf8(authority)
-        .map_err(|_| Denial::new(Code::InvalidHost, "the authority of the request's target is no text"))?;
-    Host::parse(text).map(|_| path)
-}
-
-pub(super) fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
-    if let Some(b' ' | b'\t') = line.first() {
-        return Err(malformed("a header is folded over several lines"));
-    }
-    let Some((name, value)) = split_once(line, b':') else {
-        return Err(malformed("a header line holds no colon"));
-    };
-    if !every(name, is_token) || name.is_empty() {
-        return Err(malformed(match name.last() {
-            Some(b' ' | b'\t') => "a space stands before a header's colon",
-            _ => "a header's name is no token",
+    let begin = authority.as_ref().map_or(0, |place| place.end);
+    let middle = memchr(b'?', target.get(begin..).unwrap_or_default()).map(|middle| begin + middle);
+    let path = begin..middle.unwrap_or(target.len());
+    let query = middle.map(|middle| middle + 1..target.len());
+    let part = |place: &Range<usize>| target.get(place.clone()).unwrap_or_default();
+    let is_right = every(part(&path), is_path);
+    let is_query_right = query.as_ref().is_none_or(|query| every(part(query), is_query));
+    if !is_right || !is_query_right {
+        return Err(ambiguous(if memchr(b'#', target).is_some() {
+            "the request's target holds a fragment"
+        } else if is_right {
+            "the request's query holds a character that must be percent-encoded"
+        } else {
+            "the request's path holds a character that must be percent-encoded"
         }));
     }
+    let moved = |place: Range<usize>| at + place.start..at + place.end;
+    Ok(Target { authority: authority.map(moved), path: moved(path), query: query.map(moved) })
+}
+
+/// Where in `http://host` the host stands.
+fn read_authority(target: &[u8]) -> Result<Range<usize>, Denial> {
+    let after = |scheme: &[u8]| {
+        let (given, _) = target.split_at_checked(scheme.len())?;
+        given.eq_ignore_ascii_case(scheme).then_some(scheme.len())
+    };
+    let begin = after(b"http://")
+        .or_else(|| after(b"https://"))
+        .ok_or_else(|| malformed("the request's target is neither a path nor an http or https URI"))?;
+    let rest = target.get(begin..).unwrap_or_default();
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let text = std::str::from_utf8(rest.get(..end).unwrap_or_default())
+        .map_err(|_| Denial::new(Code::InvalidHost, "the authority of the request's target is no text"))?;
+    Host::parse(text).map(|_| begin..begin + end)
+}
+
+/// Where in a line a field's name and value stand.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) name: Range<usize>,
+    /// Without white space around it.
+    pub(super) value: Range<usize>,
+}
+
+/// What a field is.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) known: Option<Name>,
+    has_underscore: bool,
+}
+
+impl Place {
+    /// Adds the field to those of the head in which the line begins `at` so many bytes.
+    pub(super) fn noted(&self, at: usize, fields: &mut Fields) -> Kind {
+        let moved = |place: &Range<usize>| at + place.start..at + place.end;
+        let (known, has_underscore) = fields.note(moved(&self.name), moved(&self.value));
+        Kind { known, has_underscore }
+    }
+}
+
+/// A line that holds a field.
+pub(super) fn field_line(line: &[u8]) -> Result<Place, Denial> {
+    let end = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
+    let value = match line.get(end..) {
+        Some([b':', value @ ..]) if (1..=LONGEST_NAME).contains(&end) => value,
+        _ => return Err(no_field(line)),
+    };
     if !every(value, is_value) {
         let wrong = value.iter().copied().find(|byte| !is_value(*byte));
         return Err(wrong_in_value(wrong.unwrap_or_default()));
     }
-    Ok((name, value.trim_ascii()))
+    let begun = value.trim_ascii_start();
+    let begin = line.len() - begun.len();
+    Ok(Place { name: 0..end, value: begin..begin + begun.trim_ascii_end().len() })
+}
+
+/// What is wrong with a line that has no name before a colon.
+fn no_field(line: &[u8]) -> Denial {
+    if let Some(b' ' | b'\t') = line.first() {
+        return malformed("a header is folded over several lines");
+    }
+    let Some((name, _)) = split_once(line, b':') else {
+        return malformed("a header line holds no colon");
+    };
+    malformed(match name.last() {
+        Some(b' ' | b'\t') => "a space stands before a header's colon",
+        _ => "a header's name is no token",
+    })
 }
 
 pub(super) fn wrong_in_value(byte: u8) -> Denial {
@@ -238,26 +291,28 @@ pub(super) fn wrong_in_value(byte: u8) -> Denial {
 
 /// The fields on which everything that follows hangs.
 #[derive(Default)]
-struct Fields {
-    hosts: usize,
+struct Noted {
+    has_host: bool,
     framing: Framing,
     persistence: Persistence,
 }
 
-impl Fields {
-    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Denial> {
-        // The length tells most headers from these four.
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                self.hosts += 1;
-                if self.hosts > 1 {
-                    return Err(Denial::new(Code::InvalidHost, "Host is given more than once"));
-                }
+impl Noted {
+    fn note(&mut self, kind: Kind, place: &Place, line: &[u8]) -> Result<(), Denial> {
+        match kind.known {
+            Some(Name::Host) if self.has_host => {
+                Err(Denial::new(Code::InvalidHost, "Host is given more than once"))
             }
-            10 => self.persistence.note(name, value),
-            _ => self.framing.note(name, value)?,
+            Some(Name::Host) => {
+                self.has_host = true;
+                Ok(())
+            }
+            Some(Name::Connection) => {
+                self.persistence.note(line.get(place.value.clone()).unwrap_or_default());
+                Ok(())
+            }
+            _ => self.framing.note(kind, place, line),
         }
-        Ok(())
     }
 
     fn head(self, is_http11: bool) -> Result<Head, Denial> {
@@ -274,10 +329,7 @@ pub(super) struct Persistence {
 }
 
 impl Persistence {
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
-        if !name.eq_ignore_ascii_case(b"connection") {
-            return;
-        }
+    pub(super) fn note(&mut self, value: &[u8]) {
         for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             self.closes |= option.eq_ignore_ascii_case(b"close");
             self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -298,19 +350,24 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Denial> {
-        match name.len() {
-            14 if is_spelt(name, b"content-length")? => {
+    pub(super) fn note(&mut self, kind: Kind, place: &Place, line: &[u8]) -> Result<(), Denial> {
+        let part = |place: &Range<usize>| line.get(place.clone()).unwrap_or_default();
+        match kind.known {
+            Some(Name::ContentLength) => {
                 if self.length.is_some() {
                     return Err(contradiction("Content-Length is given more than once"));
                 }
-                self.length = Some(length(value)?);
+                self.length = Some(length(part(&place.value))?);
             }
-            17 if is_spelt(name, b"transfer-encoding")? => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            Some(Name::TransferEncoding) => {
+                if self.is_chunked || !part(&place.value).eq_ignore_ascii_case(b"chunked") {
                     return Err(contradiction("Transfer-Encoding is not exactly \"chunked\", once"));
                 }
                 self.is_chunked = true;
+            }
+            // A server that takes `_` for `-`, as CGI's names make it, would believe it.
+            None if kind.has_underscore && is_framing(part(&place.name)) => {
+                return Err(contradiction("a header of the framing is spelt with an underscore"));
             }
             _ => {}
         }
@@ -334,19 +391,9 @@ fn contradiction(what: &'static str) -> Denial {
     Denial::new(Code::InvalidFraming, what)
 }
 
-/// Whether it is that name. In disguise it is refused: a server that takes `_` for `-`, as CGI's names make it,
-/// would believe it.
-fn is_spelt(name: &[u8], expected: &[u8]) -> Result<bool, Denial> {
-    let same = |(given, expected): (&u8, &u8)| {
-        given.eq_ignore_ascii_case(expected) || (*given == b'_' && *expected == b'-')
-    };
-    if name.eq_ignore_ascii_case(expected) {
-        return Ok(true);
-    }
-    if name.iter().zip(expected).all(same) {
-        return Err(Denial::new(Code::InvalidFraming, "a header of the framing is spelt with an underscore"));
-    }
-    Ok(false)
+/// Whether it is one of the framing's names, however it is spelt.
+pub(in crate::forward) fn is_framing(name: &[u8]) -> bool {
+    matches!(Name::of_spelling(name), Some(Name::ContentLength | Name::TransferEncoding))
 }
 
 fn length(value: &[u8]) -> Result<u64, Denial> {

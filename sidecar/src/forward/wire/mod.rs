@@ -25,7 +25,7 @@ mod sending;
 pub(super) use self::answering::Asked;
 pub(super) use self::chunked::{TRAILER_BYTES, TRAILERS};
 pub(super) use self::frames::{Frames, Refusal};
-pub(super) use self::head::too_long;
+pub(super) use self::head::{is_framing, too_long};
 pub use self::proofs::{Answer, Asking, read_answer, read_requests, written, written_answer};
 pub(super) use self::request::too_large;
 pub(super) use self::rest::Rest;

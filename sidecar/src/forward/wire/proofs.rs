@@ -3,12 +3,15 @@
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use hyper::body::Body;
+use hyper::ext::ReasonPhrase;
 
 use super::answer::Heads;
 use super::{Asked, Rest, Sending, request};
 use crate::authorize::{Code, Denial};
+use crate::fields::Fields;
+use crate::forward::message::{Answered, RequestHead};
 use crate::limits::Limits;
 
 /// A request as it was read off a connection.
@@ -51,13 +54,37 @@ pub fn read_requests<'a>(
                 Ok(Some(head)) => {
                     rest = Some(head.body);
                     let (body, trailers, is_whole) = (Vec::new(), None, false);
-                    requests.push(Asking { head: head.request, body, trailers, is_whole, keeps: head.keeps });
+                    let shown = match shown(head.request) {
+                        Ok(head) => head,
+                        Err(denial) => return (requests, Some(denial)),
+                    };
+                    requests.push(Asking { head: shown, body, trailers, is_whole, keeps: head.keeps });
                 }
                 Err(denial) => return (requests, Some(denial)),
             }
         }
     }
     (requests, None)
+}
+
+/// A head in the types of others.
+fn shown(head: RequestHead) -> Result<Request<()>, Denial> {
+    let no_uri = || Denial::new(Code::AmbiguousPath, "the request's target is no URI");
+    let path = [head.path(), head.query().map_or("", |_| "?"), head.query().unwrap_or_default()].concat();
+    let mut parts = Uri::try_from(path).map_err(|_| no_uri())?.into_parts();
+    if let Some(authority) = head.authority() {
+        parts.scheme = Some(http::uri::Scheme::HTTP);
+        parts.authority = Some(authority.parse().map_err(|_| no_uri())?);
+    }
+    let mut request = Request::new(());
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| no_uri())?;
+    (*request.method_mut(), *request.version_mut()) = (head.method, head.version);
+    *request.headers_mut() = map(head.fields)?;
+    Ok(request)
+}
+
+fn map(fields: Fields) -> Result<HeaderMap, Denial> {
+    fields.into_map().map_err(|error| Denial::new(Code::MalformedHead, error.to_string()))
 }
 
 /// Adds what is there of a body.
@@ -103,7 +130,13 @@ pub fn read_answer<'a>(
         buffer.extend_from_slice(piece);
         if read.is_none() {
             let Some(head) = heads.take(&mut buffer)? else { continue };
-            let answer = Answer { head: head.response, body: Vec::new(), trailers: None, left: 0 };
+            let mut response = Response::new(());
+            *response.status_mut() = head.response.status;
+            if let Some(reason) = head.response.reason {
+                response.extensions_mut().insert(reason);
+            }
+            *response.headers_mut() = map(head.response.fields)?;
+            let answer = Answer { head: response, body: Vec::new(), trailers: None, left: 0 };
             read = Some((answer, Rest::new(head.body)));
         }
         let Some((answer, rest)) = &mut read else { continue };
@@ -120,7 +153,8 @@ where
     B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
     let (head, body) = request.into_parts();
-    all_of(Sending::request(&Request::from_parts(head, ()), body))
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    all_of(Sending::request(&head.method, [target, "", ""], &Fields::of_map(&head.headers), body))
 }
 
 /// The bytes in which a caller who asked in these bytes gets an answer, at a time of day in seconds since the epoch, if
@@ -130,7 +164,9 @@ where
     B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
     let head = request::Heads::new(&Limits::default()).take(&mut BytesMut::from(request)).ok()??;
-    all_of(Sending::answer(response, Asked::by(&head), now).0)
+    let reason = response.extensions().get::<ReasonPhrase>().cloned();
+    let answered = Answered { reason, ..Answered::of_http2(response) };
+    all_of(Sending::answer(answered, Asked::by(&head), now).0)
 }
 
 fn all_of<B>(mut sending: Sending<B>) -> Option<Vec<u8>>

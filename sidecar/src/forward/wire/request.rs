@@ -1,13 +1,14 @@
 //! Requests as they come over HTTP/1.1, one after the other: the head of each is judged by its bytes before anything in
 //! it is believed.
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::EXPECT;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use bytes::{Buf as _, BytesMut};
+use http::{Method, Uri, Version};
 
 use super::head::{self, Body, LineEnds};
 use super::{Bounds, Rest};
 use crate::authorize::{Code, Denial};
+use crate::fields::Name;
+use crate::forward::message::RequestHead;
 use crate::limits::Limits;
 
 /// Of a request line that is refused, for the log.
@@ -16,7 +17,7 @@ const LOGGED_LINE: usize = 1 << 10;
 /// What a request's head says.
 #[derive(Debug)]
 pub(in crate::forward) struct Head {
-    pub(in crate::forward) request: Request<()>,
+    pub(in crate::forward) request: RequestHead,
     /// What follows it.
     pub(in crate::forward) body: Rest,
     /// Whether the connection may be used again.
@@ -26,10 +27,10 @@ pub(in crate::forward) struct Head {
 impl Head {
     /// Whether the body is sent only once the caller has been told to go on (RFC 9110 section 10.1.1).
     pub(in crate::forward) fn expects(&self) -> bool {
-        let expected = self.request.headers().get(EXPECT);
+        let expected = self.request.fields.first(Name::Expect);
         !self.body.is_over()
-            && self.request.version() == Version::HTTP_11
-            && expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+            && self.request.version == Version::HTTP_11
+            && expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
     }
 }
 
@@ -55,9 +56,7 @@ impl Heads {
                 Found::Nothing => return Ok(None),
                 Found::EmptyLine(length) => bytes.advance(length),
                 Found::Head(length) => {
-                    // A copy, so that headers that are kept keep no more than themselves.
-                    let head = Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default());
-                    let head = read(&head, &self.bounds)?;
+                    let head = read(bytes.get(..length).unwrap_or_default(), &self.bounds)?;
                     bytes.advance(length);
                     self.search = Search::default();
                     return Ok(Some(head));
@@ -67,24 +66,12 @@ impl Heads {
     }
 }
 
-/// Headers for which there is room from the beginning.
-const HEADERS: usize = 16;
-
-fn read(head: &Bytes, bounds: &Bounds) -> Result<Head, Denial> {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
-    let (line, said) = head::read(head, bounds, |name, value| {
-        let invalid = || Denial::new(Code::MalformedHead, "a header is none");
-        let name = HeaderName::from_bytes(name).map_err(|_| invalid())?;
-        headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| invalid())?);
-        Ok(())
-    })?;
-    let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(line.method)
+fn read(head: &[u8], bounds: &Bounds) -> Result<Head, Denial> {
+    let (line, fields, said) = head::read(head, bounds)?;
+    let method = Method::from_bytes(line.method)
         .map_err(|_| Denial::new(Code::MalformedHead, "the method is no token"))?;
-    *request.uri_mut() = Uri::from_maybe_shared(head.slice_ref(line.target))
-        .map_err(|_| Denial::new(Code::AmbiguousPath, "the request's target is no URI"))?;
-    *request.version_mut() = if line.is_http11 { Version::HTTP_11 } else { Version::HTTP_10 };
-    *request.headers_mut() = headers;
+    let version = if line.is_http11 { Version::HTTP_11 } else { Version::HTTP_10 };
+    let request = RequestHead::new(method, version, line.target, fields);
     let body = match said.body {
         Body::None => Rest::of_request(Body::None, 0),
         body => Rest::of_request(body, bounds.headers),
@@ -94,14 +81,12 @@ fn read(head: &Bytes, bounds: &Bounds) -> Result<Head, Denial> {
 
 /// A stand-in for a request whose head was refused, for the log and for the kind of its answer: its method and target as
 /// far as they are plain text, else `-` and `*`. It is never forwarded.
-pub(in crate::forward) fn stand_in(bytes: &[u8]) -> Request<()> {
+pub(in crate::forward) fn stand_in(bytes: &[u8]) -> RequestHead {
     let line = request_line(bytes);
     let method = line.and_then(|(method, _)| Method::from_bytes(method.as_bytes()).ok());
     let target = line.and_then(|(_, target)| Uri::try_from(target).ok());
-    let mut request = Request::new(());
-    *request.method_mut() = method.or_else(|| Method::from_bytes(b"-").ok()).unwrap_or_default();
-    *request.uri_mut() = target.unwrap_or_else(|| Uri::from_static("*"));
-    request
+    let method = method.or_else(|| Method::from_bytes(b"-").ok()).unwrap_or_default();
+    RequestHead::of_target(method, &target.unwrap_or_else(|| Uri::from_static("*")))
 }
 
 fn request_line(head: &[u8]) -> Option<(&str, &str)> {

@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, MAX_FORWARDS, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::header::{CACHE_CONTROL, MAX_FORWARDS, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method};
 use hyper::body::Body;
 use tokio::io::AsyncWrite;
+
+use crate::fields::{Name, Passed};
 
 /// What is being sent.
 pub(in crate::forward) struct Sending<B> {
@@ -46,40 +48,42 @@ pub(in crate::forward) enum Fault {
 pub(super) const HEAD: usize = 1 << 10;
 
 impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
-    /// Of a request, its body beside it. The framing is the body's own, whatever the headers say: its length, or chunks
-    /// where it has none.
-    pub(in crate::forward) fn request<A>(request: &Request<A>, body: B) -> Self {
-        let headers = request.headers();
-        let framing = if body.is_end_stream() {
+    /// Of a request, its body beside it. The framing is the body's own, whatever the fields say: its length, or chunks
+    /// where it has none. `target` is in origin form.
+    pub(in crate::forward) fn request(method: &Method, target: [&str; 3], fields: &impl Passed, body: B) -> Self {
+        let mut framing = if body.is_end_stream() {
             Framing::Over
         } else if let Some(length) = body.size_hint().exact() {
             Framing::Length(length)
         } else {
-            Framing::Chunked(announced(headers))
+            Framing::Chunked(Vec::new())
         };
         let mut head = Vec::with_capacity(HEAD);
-        head.extend_from_slice(request.method().as_str().as_bytes());
+        head.extend_from_slice(method.as_str().as_bytes());
         head.push(b' ');
-        head.extend_from_slice(
-            request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
-        );
+        target.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
         head.extend_from_slice(b" HTTP/1.1\r\n");
-        for (name, value) in headers {
-            match (name, &framing) {
-                (&CONTENT_LENGTH, Framing::Chunked(_) | Framing::UntilClose) | (&TRANSFER_ENCODING, _) => {}
-                (&CONTENT_LENGTH, Framing::Length(length)) => {
-                    // Writing to memory cannot fail.
-                    let _ = write!(head, "content-length: {length}\r\n");
+        let mut has_length = false;
+        fields.each(|field| match (field.known, &mut framing) {
+            (Some(Name::TransferEncoding), _) => {}
+            (Some(Name::ContentLength), framing) => {
+                has_length = true;
+                match framing {
+                    Framing::Chunked(_) | Framing::UntilClose => {}
+                    Framing::Length(length) => write_length(&mut head, *length),
+                    Framing::Over => write_length(&mut head, 0),
                 }
-                (&CONTENT_LENGTH, Framing::Over) => head.extend_from_slice(b"content-length: 0\r\n"),
-                _ => line(&mut head, name, value),
             }
-        }
+            (known, framing) => {
+                if let (Some(Name::Trailer), Framing::Chunked(announced)) = (known, framing) {
+                    announced.extend(names(field.value));
+                }
+                line(&mut head, field.name, field.value);
+            }
+        });
         match framing {
             Framing::Chunked(_) => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            Framing::Length(length) if !headers.contains_key(CONTENT_LENGTH) => {
-                let _ = write!(head, "content-length: {length}\r\n");
-            }
+            Framing::Length(length) if !has_length => write_length(&mut head, length),
             Framing::Length(_) | Framing::Over | Framing::UntilClose => {}
         }
         head.extend_from_slice(b"\r\n");
@@ -200,7 +204,7 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
                 for (name, value) in
                     trailers.into_iter().flatten().filter(|(name, _)| announced.contains(name))
                 {
-                    line(&mut self.before, name, value);
+                    line(&mut self.before, name.as_str().as_bytes(), value.as_bytes());
                 }
                 self.before.extend_from_slice(b"\r\n");
             }
@@ -209,20 +213,24 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
     }
 }
 
-pub(super) fn line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    head.extend_from_slice(name.as_str().as_bytes());
+pub(super) fn line(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    head.reserve(name.len() + value.len() + 4);
+    head.extend_from_slice(name);
     head.extend_from_slice(b": ");
-    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(value);
     head.extend_from_slice(b"\r\n");
 }
 
-/// The trailers that `Trailer` names: others come unexpected, and are dropped (RFC 9110 section 6.5.1).
-pub(super) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+pub(super) fn write_length(head: &mut Vec<u8>, length: u64) {
+    // Writing to memory cannot fail.
+    let _ = write!(head, "content-length: {length}\r\n");
+}
+
+/// The trailers that a `Trailer` field names: others come unexpected, and are dropped (RFC 9110 section 6.5.1).
+pub(super) fn names(value: &[u8]) -> impl Iterator<Item = HeaderName> {
+    value
+        .split(|byte| *byte == b',')
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         // They steer how a message is passed on, and come too late for it. Others were taken out for every version.
         .filter(|name| ![CACHE_CONTROL, MAX_FORWARDS, SET_COOKIE].contains(name))
-        .collect()
 }

@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
+use crate::fields::Fields;
 use crate::forward::framing;
 use crate::forward::receiving::Receiving;
 
@@ -18,9 +18,9 @@ pub(in crate::forward) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(receiving: RecvStream, headers: &HeaderMap) -> Self {
+    pub(super) fn new(receiving: RecvStream, fields: &Fields) -> Self {
         // Whatever else is said of it is refused before the body is looked at.
-        Self { receiving: Receiving::new(receiving), left: framing::length(headers) }
+        Self { receiving: Receiving::new(receiving), left: framing::length(fields) }
     }
 
     pub(in crate::forward) fn poll_frame(

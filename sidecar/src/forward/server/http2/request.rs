@@ -8,15 +8,16 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderValue, Request, Response};
+use http::Request;
 use hyper::body::Body as _;
 
 use super::body::Body;
+use crate::fields::Name;
 use crate::forward::body::{Answer, CallerBody};
 use crate::forward::date;
 use crate::forward::duplex::Duplex;
 use crate::forward::exchange::{self, Session};
+use crate::forward::message::{Answered, RequestHead};
 use crate::forward::receiving::reason;
 
 /// Answers it. Dropped before its end, the stream is reset.
@@ -28,8 +29,9 @@ pub(super) async fn serve(
     let wall = session.worker.wall();
     let answer = {
         let (parts, receiving) = request.into_parts();
-        let body = CallerBody::Http2(Body::new(receiving, &parts.headers));
-        let mut answer = pin!(exchange::answer(session, Request::from_parts(parts, body)));
+        let head = RequestHead::of_http2(parts);
+        let body = CallerBody::Http2(Body::new(receiving, &head.fields));
+        let mut answer = pin!(exchange::answer(session, head, body));
         poll_fn(|context| {
             if let Poll::Ready(answer) = answer.as_mut().poll(context) {
                 return Poll::Ready(Some(answer));
@@ -39,26 +41,30 @@ pub(super) async fn serve(
         })
         .await
     };
-    let Some(answer) = answer else { return };
-    let (mut head, mut body) = answer.into_parts();
-    if !head.headers.contains_key(DATE) {
-        head.headers.insert(DATE, date::at(wall));
+    let Some(answered) = answer else { return };
+    let Answered { status, reason, mut fields, mut body } = answered;
+    if !fields.contains(Name::Date) {
+        fields.add(Name::Date, date::at(wall).as_bytes());
     }
-    if let Some((tunnel, caller)) = body.take_tunnel() {
+    let tunnel = body.take_tunnel();
+    let ends = tunnel.is_none() && body.is_end_stream();
+    if let (None, false, Some(length)) = (&tunnel, ends, body.size_hint().exact())
+        && !fields.contains(Name::ContentLength)
+    {
+        fields.add(Name::ContentLength, length.to_string().as_bytes());
+    }
+    let Ok((head, ())) = (Answered { status, reason, fields, body: () }).into_http2() else {
+        return reply.send_reset(Reason::INTERNAL_ERROR);
+    };
+    if let Some((tunnel, caller)) = tunnel {
         if let CallerBody::Http2(caller) = caller
-            && let Ok(sending) = reply.send_response(Response::from_parts(head, ()), false)
+            && let Ok(sending) = reply.send_response(head, false)
         {
             Box::pin(tunnel.serve_stream(Duplex::new(sending, caller.into_stream(), ()))).await;
         }
         return;
     }
-    let ends = body.is_end_stream();
-    if let (false, Some(length)) = (ends, body.size_hint().exact())
-        && !head.headers.contains_key(CONTENT_LENGTH)
-    {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    match reply.send_response(Response::from_parts(head, ()), ends) {
+    match reply.send_response(head, ends) {
         Ok(_) if ends => {}
         Ok(stream) => {
             let mut sending = Sending { body, stream, waiting: None, has_begun: false };

@@ -1,0 +1,88 @@
+use super::*;
+
+fn fields(lines: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in lines {
+        fields.push(name, value.as_bytes());
+    }
+    fields
+}
+
+fn lines(fields: &Fields) -> Vec<(&str, &str)> {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    fields.iter().map(|field| (text(field.name), text(field.value))).collect()
+}
+
+#[test]
+fn every_known_name_is_told_apart() {
+    for (text, name) in KNOWN {
+        assert_eq!((Name::of(text.as_bytes()), name.as_str()), (Some(*name), *text));
+        // The same length, first and last letter.
+        let other = format!("{}~{}", &text[..1], &text[2..]);
+        assert_eq!(Name::of(other.as_bytes()), None, "{other}");
+        assert_eq!(Name::of(text.to_uppercase().as_bytes()), None);
+    }
+    for other in ["", "x", "hosts", "accept", "user-agent"] {
+        assert_eq!(Name::of(other.as_bytes()), None, "{other}");
+    }
+    for spelling in ["Content-Length", "content_length", "CONTENT_length"] {
+        assert_eq!(Name::of_spelling(spelling.as_bytes()), Some(Name::ContentLength));
+    }
+    for other in ["content~length", "", "x-forwarded-client-certificates"] {
+        assert_eq!(Name::of_spelling(other.as_bytes()), None, "{other}");
+    }
+    assert!(KNOWN.len() <= 64, "a bit for each");
+}
+
+#[test]
+fn fields_stay_in_their_order() {
+    let mut all = fields(&[("x-b", "1"), ("host", "a"), ("x-a", ""), ("te", "x"), ("host", "b")]);
+    assert_eq!(lines(&all), [("x-b", "1"), ("host", "a"), ("x-a", ""), ("te", "x"), ("host", "b")]);
+    assert_eq!((all.first(Name::Host), all.only(Name::Host)), (Some(&b"a"[..]), Err(Repeated)));
+    assert_eq!((all.only(Name::Te), all.only(Name::Date)), (Ok(Some(&b"x"[..])), Ok(None)));
+    assert_eq!((all.only_named("x-a"), all.only_named("x-c")), (Ok(Some(&b""[..])), Ok(None)));
+    assert_eq!(all.only_named("host"), Err(Repeated));
+    all.set(Name::Host, b"c");
+    assert_eq!(lines(&all), [("x-b", "1"), ("x-a", ""), ("te", "x"), ("host", "c")]);
+    all.remove(Name::Te);
+    assert!(!all.contains(Name::Te) && all.contains(Name::Host) && all.first(Name::Te).is_none());
+    all.retain(|field| field.value != b"1");
+    assert_eq!((lines(&all), all.len()), (vec![("x-a", ""), ("host", "c")], 2));
+}
+
+#[test]
+fn names_are_read_in_any_case() {
+    let text = b"X-Request-ID: Abc\r\nX_a: 1";
+    let mut all = Fields::of_text(text);
+    assert_eq!(all.note(0..12, 14..17), (Some(Name::XRequestId), false));
+    assert!(!all.has_underscores());
+    assert_eq!(all.note(19..22, 24..25), (None, true));
+    assert!(all.has_underscores());
+    assert_eq!(lines(&all), [("x-request-id", "Abc"), ("x_a", "1")]);
+}
+
+#[test]
+fn what_one_head_held_is_not_seen_in_the_next() {
+    let secret = fields(&[("authorization", "Basic secret")]);
+    drop(secret);
+    let next = Fields::new();
+    assert!(next.is_empty() && next.text.is_empty() && !next.contains(Name::Authorization));
+    // The room is the same, and nothing is left in it.
+    assert!(next.text.capacity() > 0);
+    let mut text = std::mem::take(&mut SPARE.take());
+    text.push((Vec::new(), Vec::new()));
+    assert_eq!(text.len(), 1);
+}
+
+#[test]
+fn as_a_map_and_back() {
+    let mut map = HeaderMap::new();
+    map.append("x-a", HeaderValue::from_static("1"));
+    map.append("cookie", HeaderValue::from_static("a"));
+    map.append("cookie", HeaderValue::from_bytes(b"\xe9").unwrap());
+    let all = Fields::of_map(&map);
+    assert_eq!((all.len(), all.values(Name::Cookie).count()), (3, 2));
+    assert_eq!(all.into_map().unwrap(), map);
+    assert_eq!(fields(&[("a b", "1")]).into_map().unwrap_err(), Invalid);
+    assert_eq!(fields(&[("a", "\n")]).into_map().unwrap_err(), Invalid);
+}
