@@ -417,7 +417,8 @@ impl Fields {
         let text = Bytes::from(std::mem::take(&mut self.text));
         let mut map = HeaderMap::with_capacity(self.list.len());
         for Entry { name, value, .. } in &self.list {
-            let name = text.get(name.clone()).and_then(|name| HeaderName::from_bytes(name).ok()).ok_or(Invalid)?;
+            let name =
+                text.get(name.clone()).and_then(|name| HeaderName::from_bytes(name).ok()).ok_or(Invalid)?;
             let value = text.get(value.clone()).map(|value| text.slice_ref(value)).ok_or(Invalid)?;
             let value = HeaderValue::from_maybe_shared(value).map_err(|_| Invalid)?;
             map.try_append(name, value).map_err(|_| Invalid)?;

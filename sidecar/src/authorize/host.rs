@@ -9,6 +9,9 @@ use std::borrow::Cow;
 
 use super::denial::{Code, Denial};
 
+/// Characters of a name (RFC 1035 section 2.3.4).
+const LONGEST: usize = 253;
+
 /// A canonical host with its port, if one was given: lower-case, without the root's dot at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host<'a> {
@@ -25,6 +28,9 @@ impl<'a> Host<'a> {
     /// # Errors
     /// [`Code::InvalidHost`], with what is wrong.
     pub fn parse(raw: &'a str) -> Result<Self, Denial> {
+        if is_simple(raw.as_bytes()) {
+            return Ok(Self { text: Cow::Borrowed(raw), name: raw.len() });
+        }
         let (name, port) = split(raw)?;
         if let Some(port) = port
             && (port.is_empty() || port.parse::<u16>().is_err() || !port.bytes().all(|b| b.is_ascii_digit()))
@@ -37,7 +43,7 @@ impl<'a> Host<'a> {
             name
         } else {
             let trimmed = name.strip_suffix('.').unwrap_or(name);
-            if trimmed.is_empty() || trimmed.len() > 253 {
+            if trimmed.is_empty() || trimmed.len() > LONGEST {
                 return Err(invalid("it is empty or longer than 253 characters"));
             }
             let mut before = b'.';
@@ -97,6 +103,18 @@ impl<'a> Host<'a> {
     }
 }
 
+/// Whether nothing in it needs a closer look, as in most hosts: it is a canonical name without a port then.
+fn is_simple(raw: &[u8]) -> bool {
+    let (mut is_simple, mut before) = (true, b'.');
+    for byte in raw {
+        is_simple &= matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+        // No label is empty.
+        is_simple &= (before, *byte) != (b'.', b'.');
+        before = *byte;
+    }
+    is_simple && before != b'.' && raw.len() <= LONGEST
+}
+
 fn invalid(what: &'static str) -> Denial {
     Denial::new(Code::InvalidHost, format!("the host is refused: {what}"))
 }
@@ -133,6 +151,7 @@ mod tests {
             ("[FD00::1]:80", "[fd00::1]:80", "[fd00::1]"),
             ("[::1]", "[::1]", "[::1]"),
             ("a_b", "a_b", "a_b"),
+            ("a-1.b", "a-1.b", "a-1.b"),
         ] {
             let host = Host::parse(raw).unwrap_or_else(|denial| panic!("{raw}: {denial}"));
             assert_eq!((host.as_str(), host.name()), (text, name), "{raw}");
@@ -144,7 +163,9 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
+        assert!(Host::parse(&"a".repeat(253)).is_ok());
         for raw in [
+            &"a".repeat(254),
             "",
             ".",
             ":80",

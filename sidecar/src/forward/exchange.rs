@@ -156,7 +156,12 @@ async fn forward(session: &Session, turn: &Turn<'_>, body: CallerBody) -> Result
             keys: Keys::of(&generation, request.port),
         },
     );
-    let outgoing = Outgoing { method, path: target(&permit, path.as_ref().ok(), head), query: head.query(), fields: &fields };
+    let outgoing = Outgoing {
+        method,
+        path: target(&permit, path.as_ref().ok(), head),
+        query: head.query(),
+        fields: &fields,
+    };
     if let Some(wish) = wish {
         // What follows the head is the tunnel's. The request is boxed, since few are of this kind and all would be as large.
         let waiting = record.waits();

@@ -3,6 +3,7 @@
 //! In this order: hop-by-hop headers go, then every name that is reserved, then identity is written.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use aws_lc_rs::rand;
@@ -259,43 +260,39 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
 
 /// The headers of locks, which are for the sidecar alone, whether a lock has looked at them or not: those of the port's,
 /// but for what the application is to see, and every header that holds a secret on some port.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Keys<'a> {
+    /// Of the port, if any of them looks at a header.
     locked: Option<&'a Locked>,
-    generation: &'a Generation,
-    /// Whether there are any.
-    are_there: bool,
+    /// If there are any.
+    secrets: Option<&'a HashSet<HeaderName>>,
 }
 
 impl<'a> Keys<'a> {
     pub(super) fn of(generation: &'a Generation, port: u16) -> Self {
-        let locked = generation.gate.policy.locked(port);
-        let are_there =
-            !generation.secret_headers.is_empty() || locked.is_some_and(Locked::looks_at_headers);
-        Self { locked, generation, are_there }
+        let secrets = &generation.secret_headers;
+        Self {
+            locked: generation.gate.policy.locked(port).filter(|locked| locked.looks_at_headers()),
+            secrets: (!secrets.is_empty()).then_some(secrets),
+        }
     }
 
     fn has(&self, name: &[u8]) -> bool {
-        self.has_but(name, |name, lock| lock.upstream == Upstream::Keep && name == lock.name.as_str().as_bytes())
+        self.has_but(name, |lock| lock.upstream == Upstream::Keep && name == lock.name.as_str().as_bytes())
     }
 
-    fn has_but(&self, name: &[u8], is_kept: impl Fn(&[u8], &HeaderLock) -> bool) -> bool {
-        if !self.are_there {
-            return false;
-        }
-        let of_port = self
-            .locked
-            .into_iter()
-            .flat_map(Locked::header_locks)
-            .any(|lock| is_spelling_of(name, lock.name.as_str()) && !is_kept(name, lock));
-        of_port || self.generation.secret_headers.iter().any(|secret| is_spelling_of(name, secret.as_str()))
+    fn has_but(&self, name: &[u8], is_kept: impl Fn(&HeaderLock) -> bool) -> bool {
+        let mut of_port = self.locked.into_iter().flat_map(Locked::header_locks);
+        let mut secrets = self.secrets.into_iter().flatten();
+        of_port.any(|lock| is_spelling_of(name, lock.name.as_str()) && !is_kept(lock))
+            || secrets.any(|secret| is_spelling_of(name, secret.as_str()))
     }
 }
 
 /// Removes the headers of locks from trailers, of which none is kept: no lock has looked at them.
 pub(super) fn strip_late_keys(trailers: &mut HeaderMap, generation: &Generation, port: u16) {
     let keys = Keys::of(generation, port);
-    strip(trailers, |name| keys.has_but(name.as_bytes(), |_, _| false));
+    strip(trailers, |name| keys.has_but(name.as_bytes(), |_| false));
 }
 
 fn strip(trailers: &mut HeaderMap, doomed: impl Fn(&str) -> bool) {

@@ -8,17 +8,17 @@ use crate::forward::certificate::Certificates;
 use crate::identify::Caller;
 use crate::identify::matcher::Facts;
 
-fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn fields(lines: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::new();
     for (name, value) in lines {
-        headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        fields.push(name, value.as_bytes());
     }
-    headers
+    fields
 }
 
-fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
-    let mut lines: Vec<_> =
-        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+fn lines(fields: &Fields) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut lines: Vec<_> = fields.iter().map(|field| (text(field.name), text(field.value))).collect();
     lines.sort();
     lines
 }
@@ -43,24 +43,22 @@ fn of(caller: Option<&Caller>, is_secure: bool) -> Identity {
     let peer = "::ffff:10.0.0.9".parse().unwrap();
     let told =
         |caller: &Caller| Certificates::default().of(&Arc::new(caller.clone()), Some("spiffe://d/server"));
-    Identity::new(caller.map(|caller| told(caller).unwrap()), peer, is_secure).unwrap()
+    Identity::new(caller.map(|caller| told(caller).unwrap()), peer, is_secure)
 }
 
 fn identity(uri: &str) -> Identity {
     of(Some(&caller(Some(uri))), true)
 }
 
+/// What the application gets of these, sorted.
+fn passed(given: &[(&str, &str)], who: &Identity, told: ForwardedCertificate) -> Vec<(String, String)> {
+    let (fields, trace) = (fields(given), Carried::default());
+    let said = Said { host: "a.example", request_id: b"r1", who, told, trace, keys: Keys::default() };
+    lines(&Fields::of(&ToApplication::new(&fields, said)))
+}
+
 fn forward(given: &[(&str, &str)]) -> Vec<(String, String)> {
-    let mut headers = headers(given);
-    let id = HeaderValue::from_static("r1");
-    to_application(
-        &mut headers,
-        HeaderValue::from_static("a.example"),
-        &id,
-        &identity("spiffe://d/x"),
-        ForwardedCertificate::Replace,
-    );
-    lines(&headers)
+    passed(given, &identity("spiffe://d/x"), ForwardedCertificate::Replace)
 }
 
 /// What is always written.
@@ -150,7 +148,7 @@ fn what_the_application_sees() {
 
 #[test]
 fn trailers_carry_nothing_that_decides() {
-    let mut trailers = headers(&[
+    let mut trailers = fields(&[
         ("grpc-status", "0"),
         ("checksum", "x"),
         ("client_cert", ":AA==:"),
@@ -164,35 +162,30 @@ fn trailers_carry_nothing_that_decides() {
         ("transfer_encoding", "chunked"),
         ("connection", "checksum2"),
         ("checksum2", "x"),
-    ]);
+    ])
+    .into_map()
+    .unwrap();
     clean_trailers(&mut trailers);
-    let kept: Vec<_> = lines(&trailers).into_iter().map(|(name, _)| name).collect();
+    let kept: Vec<_> = lines(&Fields::of_map(&trailers)).into_iter().map(|(name, _)| name).collect();
     assert_eq!(kept, ["checksum", "grpc-status"]);
 }
 
 #[test]
 fn identities_are_quoted_where_they_could_be_misread() {
-    let value = |uri| identity(uri).certificate.unwrap().forwarded.to_str().unwrap().to_owned();
+    let value = |uri| identity(uri).certificate.unwrap().forwarded.to_string();
     assert!(value("urn:a").ends_with(";URI=urn:a"));
     assert!(value("urn:a;URI=urn:b").ends_with(r#";URI="urn:a;URI=urn:b""#));
     assert!(value(r#"urn:"a\"#).ends_with(r#";URI="urn:\"a\\""#));
     let subject = of(Some(&caller(None)), true).certificate.unwrap().forwarded;
-    assert!(subject.to_str().unwrap().ends_with(r#";Subject="CN=\"edge\"""#), "{subject:?}");
+    assert!(subject.ends_with(r#";Subject="CN=\"edge\"""#), "{subject:?}");
 }
 
 #[test]
 fn who_shows_no_certificate_is_not_told_of() {
-    let mut headers = headers(&[("client-cert", ":AA==:"), ("x-forwarded-client-cert", "URI=a")]);
-    let id = HeaderValue::from_static("r1");
-    to_application(
-        &mut headers,
-        HeaderValue::from_static("a.example"),
-        &id,
-        &of(None, false),
-        ForwardedCertificate::Replace,
-    );
-    assert!(!headers.contains_key("client-cert") && !headers.contains_key("x-forwarded-client-cert"));
-    assert_eq!(headers["x-forwarded-proto"], "http");
+    let given = [("client-cert", ":AA==:"), ("x-forwarded-client-cert", "URI=a")];
+    let lines = passed(&given, &of(None, false), ForwardedCertificate::Replace);
+    assert!(lines.iter().all(|(name, _)| !name.contains("client-cert")), "{lines:?}");
+    assert!(lines.contains(&("x-forwarded-proto".to_owned(), "http".to_owned())), "{lines:?}");
 }
 
 #[test]
@@ -205,22 +198,21 @@ fn request_ids_are_kept_if_well_formed() {
         (vec![("x-request-id", "a"), ("x-request-id", "b")], false),
         (vec![], false),
     ] {
-        let headers = headers(&given);
-        let id = request_id(&headers);
-        assert_eq!(Some(&id) == headers.get(REQUEST_ID), kept, "{given:?}");
-        assert!(kept || id.len() == 32, "{id:?}");
+        let fields = fields(&given);
+        let id = request_id(&fields);
+        assert_eq!(Some(id.as_str().as_bytes()) == fields.first(Name::XRequestId), kept, "{given:?}");
+        assert!(kept || id.as_str().len() == 32, "{id:?}");
     }
     let long = "x".repeat(129);
-    assert_eq!(request_id(&headers(&[("x-request-id", &long)])).len(), 32);
-    let made: std::collections::HashSet<HeaderValue> =
-        (0..200).map(|_| request_id(&HeaderMap::new())).collect();
+    assert_eq!(request_id(&fields(&[("x-request-id", &long)])).as_str().len(), 32);
+    let made: HashSet<String> = (0..200).map(|_| request_id(&Fields::new()).as_str().to_owned()).collect();
     assert_eq!(made.len(), 200, "each is another");
 }
 
 #[test]
 fn a_byte_that_is_not_ascii_hides_no_option_of_connection() {
-    let mut given = headers(&[("x-secret", "1"), ("x-other", "2")]);
-    given.append(CONNECTION, HeaderValue::from_bytes(b"cl\xe9se, X-Secret").unwrap());
+    let mut given = fields(&[("x-secret", "1"), ("x-other", "2")]);
+    given.add(Name::Connection, b"cl\xe9se, X-Secret");
     clean(&mut given);
     assert_eq!(lines(&given), [("x-other".to_owned(), "2".to_owned())]);
 }
@@ -251,12 +243,23 @@ fn a_caller_may_tell_of_whom_it_calls_for_where_the_route_says_so() {
         ("another spelling of it", vec![("client_cert", ":AQID:")], vec![(xfcc, own.clone())]),
         ("a chain without a certificate", vec![(chain, ":AQ==:")], vec![(xfcc, own.clone())]),
     ] {
-        let mut headers = headers(&given);
-        let id = HeaderValue::from_static("r1");
-        let host = HeaderValue::from_static("a.example");
-        to_application(&mut headers, host, &id, &identity("spiffe://d/x"), ForwardedCertificate::Append);
-        let about: Vec<_> = lines(&headers).into_iter().filter(|(name, _)| name.contains("cert")).collect();
+        let lines = passed(&given, &identity("spiffe://d/x"), ForwardedCertificate::Append);
+        let about: Vec<_> = lines.into_iter().filter(|(name, _)| name.contains("cert")).collect();
         let expected: Vec<_> = expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         assert_eq!(about, expected, "{case}");
     }
+}
+
+#[test]
+fn an_answer_loses_what_is_of_its_hop() {
+    let mut answer = fields(&[
+        ("server", "a"),
+        ("connection", "close, X-Hop"),
+        ("x-hop", "1"),
+        ("keep-alive", "timeout=5"),
+        ("te", "x"),
+        ("content-length", "2"),
+    ]);
+    to_caller(&mut answer);
+    assert_eq!(lines(&answer), lines(&fields(&[("content-length", "2"), ("server", "a")])));
 }

@@ -18,9 +18,8 @@ impl<'a> Told<'a> {
     pub(super) fn take(fields: &'a Fields) -> Self {
         let client_cert = fields.only(Name::ClientCert).ok().flatten().filter(|only| is_byte_sequence(only));
         // RFC 9440 section 2.3: a list, of one line or several, and never without the certificate.
-        let is_list = |value: &[u8]| {
-            value.split(|byte| *byte == b',').all(|item| is_byte_sequence(item.trim_ascii()))
-        };
+        let is_list =
+            |value: &[u8]| value.split(|byte| *byte == b',').all(|item| is_byte_sequence(item.trim_ascii()));
         let is_whole = client_cert.is_some() && fields.values(Name::ClientCertChain).all(is_list);
         let chain = if is_whole { fields.values(Name::ClientCertChain).collect() } else { Vec::new() };
         Self { forwarded: elements(fields.values(Name::XForwardedClientCert)), client_cert, chain }

@@ -89,7 +89,9 @@ pub(super) fn is_switched(status: StatusCode, fields: &Fields) -> Result<bool, D
         return Ok(false);
     }
     match fields.only(Name::Upgrade) {
-        Ok(Some(protocol)) if protocol.eq_ignore_ascii_case(b"websocket") && names_upgrade(fields) => Ok(true),
+        Ok(Some(protocol)) if protocol.eq_ignore_ascii_case(b"websocket") && names_upgrade(fields) => {
+            Ok(true)
+        }
         _ => Err(Denial::new(
             Code::ApplicationFailed,
             "the application switched to another protocol than WebSocket, which was asked for",
@@ -139,7 +141,8 @@ impl Key {
 
     /// Whether the application has granted it; HTTP/2 has no place for the answer, so it is taken out.
     pub(super) fn is_granted(&self, fields: &mut Fields) -> Result<(), Denial> {
-        let is_right = fields.first(Name::SecWebSocketAccept).is_some_and(|it| it == self.accept().as_bytes());
+        let is_right =
+            fields.first(Name::SecWebSocketAccept).is_some_and(|it| it == self.accept().as_bytes());
         fields.remove(Name::SecWebSocketAccept);
         if is_right {
             return Ok(());

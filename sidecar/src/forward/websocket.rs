@@ -105,7 +105,9 @@ async fn over_http2(
     let (mut answered, sending) = answer.ok_or_else(too_late)??;
     headers::to_caller(&mut answered.fields);
     if !answered.status.is_success() {
-        return Ok(Said::No(answered.map(|receiving| Received::Http2(http2::Body::new(receiving, None, stream)))));
+        return Ok(Said::No(
+            answered.map(|receiving| Received::Http2(http2::Body::new(receiving, None, stream))),
+        ));
     }
     if let Some(key) = asked {
         key.grant(&mut answered.fields);

@@ -88,12 +88,11 @@ impl Carried {
         };
         // What the caller said goes on as it is, unless a span of ours comes in between.
         let is_new = trace.parent.is_none() || trace.is_recorded;
-        let parent = is_new
-            .then(|| format!("00-{}-{}-{:02x}", trace.id(), hex::encode(trace.span_id), trace.flags));
+        let parent =
+            is_new.then(|| format!("00-{}-{}-{:02x}", trace.id(), hex::encode(trace.span_id), trace.flags));
         let has_state = trace.parent.is_some() && is_valid_state(fields);
-        let dropped = Names::default()
-            .with_if(Name::Traceparent, is_new)
-            .with_if(Name::Tracestate, !has_state);
+        let dropped =
+            Names::default().with_if(Name::Traceparent, is_new).with_if(Name::Tracestate, !has_state);
         Self { dropped, parent }
     }
 }

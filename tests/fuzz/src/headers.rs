@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use postern_sidecar::fields::Fields;
 use postern_sidecar::forward::headers::{clean, clean_trailers};
 
 const HOP_BY_HOP: &[&str] = &[
@@ -44,12 +45,14 @@ pub fn check(data: &[u8]) {
     }
     let named = named_by_connection(&headers);
 
-    let mut cleaned = headers.clone();
-    clean(&mut cleaned);
-    judge(&cleaned, &named);
-    let once = cleaned.clone();
-    clean(&mut cleaned);
-    assert_eq!(cleaned, once, "doing it twice changes nothing");
+    let cleaned = |headers: &HeaderMap| {
+        let mut fields = Fields::of_map(headers);
+        clean(&mut fields);
+        fields.into_map().expect("what was a map is one")
+    };
+    let once = cleaned(&headers);
+    judge(&once, &named);
+    assert_eq!(cleaned(&once), once, "doing it twice changes nothing");
     for name in once.keys() {
         assert!(headers.contains_key(name), "nothing is made up: {name}");
     }

@@ -203,11 +203,13 @@ fn failure(stream: &Stream, error: &h2::Error, unsent: Option<Outbound>) -> Fail
 /// A request as HTTP/2 has it (RFC 9113 section 8.3.1).
 fn request(outgoing: &Outgoing<'_, impl Passed>, scheme: Scheme) -> Result<Request<()>, Denial> {
     let broken = |what: &str, error: &dyn std::fmt::Display| {
-        Denial::new(Code::ApplicationFailed, format!("the request's {what} cannot be written in HTTP/2 ({error})"))
+        Denial::new(
+            Code::ApplicationFailed,
+            format!("the request's {what} cannot be written in HTTP/2 ({error})"),
+        )
     };
     // They frame and name things in HTTP/1.1 only.
-    const DROPPED: Names =
-        Names::of(&[Name::Host, Name::TransferEncoding, Name::Connection, Name::Upgrade]);
+    const DROPPED: Names = Names::of(&[Name::Host, Name::TransferEncoding, Name::Connection, Name::Upgrade]);
     let (mut fields, mut parts) = (Fields::new(), Parts::default());
     outgoing.fields.each(|field| {
         if field.known == Some(Name::Host) {
@@ -218,7 +220,8 @@ fn request(outgoing: &Outgoing<'_, impl Passed>, scheme: Scheme) -> Result<Reque
         }
     });
     parts.scheme = Some(scheme);
-    let target = PathAndQuery::try_from(outgoing.target().concat()).map_err(|error| broken("target", &error))?;
+    let target =
+        PathAndQuery::try_from(outgoing.target().concat()).map_err(|error| broken("target", &error))?;
     parts.path_and_query = Some(target);
     let mut request = Request::new(());
     *request.method_mut() = outgoing.method.clone();

@@ -71,13 +71,12 @@ fn a_body_ends_where_the_head_says() {
 fn headers_come_as_they_were() {
     let head = "HTTP/1.1 404 Nothing here\r\nX-A:  1 \r\nset-cookie: a\r\nSet-Cookie: b\r\nx: \u{e9}\r\n\r\n";
     let Head { response, .. } = read(head, &Method::GET).unwrap();
-    let lines: Vec<(&str, &[u8])> =
-        response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    let expected: &[(&str, &[u8])] =
-        &[("x-a", b"1"), ("set-cookie", b"a"), ("set-cookie", b"b"), ("x", "\u{e9}".as_bytes())];
+    let lines: Vec<(&[u8], &[u8])> = response.fields.iter().map(|field| (field.name, field.value)).collect();
+    let expected: &[(&[u8], &[u8])] =
+        &[(b"x-a", b"1"), (b"set-cookie", b"a"), (b"set-cookie", b"b"), (b"x", "\u{e9}".as_bytes())];
     assert_eq!(lines, expected);
-    let reason = response.extensions().get::<ReasonPhrase>().unwrap();
-    assert_eq!((response.status().as_u16(), reason.as_bytes()), (404, &b"Nothing here"[..]));
+    let reason = response.reason.unwrap();
+    assert_eq!((response.status.as_u16(), reason.as_bytes()), (404, &b"Nothing here"[..]));
 }
 
 #[test]

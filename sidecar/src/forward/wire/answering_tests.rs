@@ -1,4 +1,4 @@
-use http::HeaderValue;
+use http::{HeaderValue, Response};
 use http_body_util::{Either, Empty, Full};
 
 use super::*;

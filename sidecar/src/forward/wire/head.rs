@@ -51,10 +51,7 @@ pub(super) struct RequestLine<'a> {
 ///
 /// # Errors
 /// The denial; the connection is of no use then.
-pub(super) fn read<'a>(
-    head: &'a [u8],
-    bounds: &Bounds,
-) -> Result<(RequestLine<'a>, Fields, Head), Denial> {
+pub(super) fn read<'a>(head: &'a [u8], bounds: &Bounds) -> Result<(RequestLine<'a>, Fields, Head), Denial> {
     let mut lines = Lines::of(head);
     let line = request_line(lines.next().map(|(_, line)| line).unwrap_or_default(), bounds)?;
     let mut fields = Fields::of_text(head);

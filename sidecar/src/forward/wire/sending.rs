@@ -50,7 +50,12 @@ pub(super) const HEAD: usize = 1 << 10;
 impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
     /// Of a request, its body beside it. The framing is the body's own, whatever the fields say: its length, or chunks
     /// where it has none. `target` is in origin form.
-    pub(in crate::forward) fn request(method: &Method, target: [&str; 3], fields: &impl Passed, body: B) -> Self {
+    pub(in crate::forward) fn request(
+        method: &Method,
+        target: [&str; 3],
+        fields: &impl Passed,
+        body: B,
+    ) -> Self {
         let mut framing = if body.is_end_stream() {
             Framing::Over
         } else if let Some(length) = body.size_hint().exact() {
@@ -222,8 +227,7 @@ pub(super) fn line(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 pub(super) fn write_length(head: &mut Vec<u8>, length: u64) {
-    // Writing to memory cannot fail.
-    let _ = write!(head, "content-length: {length}\r\n");
+    line(head, Name::ContentLength.as_str().as_bytes(), itoa::Buffer::new().format(length).as_bytes());
 }
 
 /// The trailers that a `Trailer` field names: others come unexpected, and are dropped (RFC 9110 section 6.5.1).
