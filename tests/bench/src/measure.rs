@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::load::{Asked, Caller, Way, closed_loop, handshakes, open_loop};
+use crate::load::{Asked, Caller, Ends, Way, closed_loop, handshakes, open_loop};
 use crate::pki::{Group, Offer, Pki};
 use crate::process::Memory;
 use crate::proxies::{HTTP, Kind, Programs, Proxy, without_visitor};
@@ -123,22 +123,15 @@ async fn policy(proxy: &Proxy, pki: &Pki, connections: usize) -> Result<f64> {
     let way = |visitor| proxy.kind.way(pki, HTTP, visitor, Group::X25519, Offer::Http1);
     let mut gateways = idle(&way(false)?, Offer::Http1, connections / 2).await?;
     let visitors = idle(&way(true)?, Offer::Http1, connections / 2).await?;
-    let ends: Vec<_> = visitors
-        .into_iter()
-        .map(|visitor| match visitor {
-            Caller::Http1(mut visitor) => Ok(tokio::task::spawn_local(async move { visitor.ended().await })),
-            Caller::Http2(_) => bail!("the end of HTTP/2 is not waited for"),
-        })
-        .collect::<Result<_>>()?;
-    tokio::task::yield_now().await;
+    let sockets = visitors.into_iter().map(|visitor| match visitor {
+        Caller::Http1(visitor) => visitor.into_socket(),
+        Caller::Http2(_) => bail!("the end of HTTP/2 is not waited for"),
+    });
+    let ends = Ends::of(sockets.collect::<Result<_>>()?)?;
     let begin = Instant::now();
     without_visitor(pki)?;
-    for end in ends {
-        tokio::time::timeout(Duration::from_secs(20), end)
-            .await
-            .context("a connection that the new policy denies is still open after 20 s")??;
-    }
-    let took = begin.elapsed().as_secs_f64() * 1e3;
+    let seen = ends.seen(Duration::from_secs(20)).context("the new policy is not carried out")?;
+    let took = (seen - begin).as_secs_f64() * 1e3;
     for gateway in &mut gateways {
         gateway.once().await.context("a connection that the new policy allows was closed")?;
     }

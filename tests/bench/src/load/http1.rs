@@ -70,10 +70,9 @@ impl Http1 {
         self.input = Vec::new();
     }
 
-    /// Waits for the end of the connection.
-    pub(crate) async fn ended(&mut self) {
-        let mut byte = [0];
-        while matches!(self.stream.read(&mut byte).await, Ok(1)) {}
+    /// What is left of it for a caller that sends nothing any more.
+    pub(crate) fn into_socket(self) -> Result<std::net::TcpStream> {
+        Ok(self.stream.into_inner().0.into_std()?)
     }
 
     async fn fill(&mut self) -> Result<()> {

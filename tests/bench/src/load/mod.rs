@@ -1,6 +1,7 @@
 //! Callers: HTTP/1.1 written by hand, so that they cost little, and HTTP/2 by hyper.
 
 mod closed;
+mod ends;
 mod http1;
 mod http2;
 mod open;
@@ -18,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub(crate) use closed::{Measured, closed_loop, handshakes};
+pub(crate) use ends::Ends;
 pub(crate) use http1::Http1;
 pub(crate) use http2::Http2;
 pub(crate) use open::open_loop;
