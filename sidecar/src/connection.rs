@@ -16,6 +16,7 @@ use rustls_pki_types::UnixTime;
 
 pub(crate) use self::enter::serve;
 use self::socket::Shutter;
+pub(crate) use self::sweep::Sweep;
 use crate::authorize::door::Locked;
 use crate::authorize::{Ground, Standing};
 use crate::budget::Ticket;
@@ -95,7 +96,7 @@ struct Way {
 }
 
 /// How a connection came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     /// By an open port.
     Bytes,

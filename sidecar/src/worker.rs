@@ -17,7 +17,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::authorize::Denial;
-use crate::connection::{self, Connection, Inbound, Registered};
+use crate::connection::{self, Connection, Inbound, Registered, Sweep};
 use crate::credentials::{self, Checker};
 use crate::forward::{Certificates, Pool, Timers};
 use crate::generation::Generation;
@@ -215,26 +215,26 @@ impl Worker {
     /// From now on every request is judged by `generation`; what it doesn't allow is closed. So is a connection
     /// with an answer on its way that rests on what it doesn't surely allow any more.
     fn enforce(&self, generation: Arc<Generation>) {
-        let now = UnixTime::now();
         let before = self.generation();
-        let mut ended = log::Ended::now();
+        let mut sweep = Sweep::new(&generation, before.as_ref().map(|it| &it.gate.policy), UnixTime::now());
+        let mut closed = Vec::new();
         for connection in self.connections.borrow().values() {
-            let reason = if !connection.is_allowed_by(&generation, now) {
-                "connection closed: the new configuration does not let this caller in"
-            } else if connection.is_undermined_by(&generation, before.as_ref().map(|it| &it.gate.policy)) {
-                "connection closed: the new configuration allows this caller less, and a request was in flight"
-            } else {
-                continue;
-            };
-            connection.shut();
-            ended.add(reason, connection.peer, connection.target.port, connection.caller.as_deref());
+            if let Some(reason) = sweep.objection(connection) {
+                connection.shut();
+                closed.push((reason, Rc::clone(connection)));
+            }
         }
-        drop(ended);
+        drop(sweep);
         let limits = generation.settings.limits(&self.started_with.limits);
         self.limits.replace(Rc::new(limits));
         self.access_log.set(generation.settings.access_log(self.started_with.access_log));
         self.sampling_ppm.set(generation.settings.tracing().map(|tracing| tracing.sampling_ppm));
         self.generation.replace(Some(generation));
+        // Not before the last is closed.
+        let mut ended = log::Ended::now();
+        for (reason, connection) in closed {
+            ended.add(reason, connection.peer, connection.target.port, connection.caller.as_deref());
+        }
     }
 
     fn drain(&self) {

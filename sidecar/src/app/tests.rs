@@ -17,6 +17,10 @@ impl Source for Broken {
     fn files(&self) -> Vec<PathBuf> {
         vec![self.0.clone()]
     }
+
+    fn completes(&self, _: &Path) -> bool {
+        false
+    }
 }
 
 #[test]

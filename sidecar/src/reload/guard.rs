@@ -11,12 +11,10 @@ use rustls::crypto::CryptoProvider;
 use zeroize::Zeroizing;
 
 use super::sequence::{Mark, Memory};
+use super::watching::{DATA_LINK, place};
 use super::{LoadError, Source, read};
 use crate::generation::{Generation, Origin, Parts};
 use crate::identify::sha256;
-
-/// The symbolic link by which the kubelet replaces all files of a volume at once.
-const SECRET_DATA: &str = "..data";
 
 /// What the sidecar's arguments and the pod record say.
 #[derive(Clone, Debug)]
@@ -72,7 +70,7 @@ impl Secret {
 impl Source for Secret {
     fn load(&mut self, provider: &Arc<CryptoProvider>) -> Result<Option<Generation>, LoadError> {
         // All files of one version: the link is followed once.
-        let version = std::fs::canonicalize(self.directory.join(SECRET_DATA));
+        let version = std::fs::canonicalize(self.directory.join(DATA_LINK));
         let directory = version.unwrap_or_else(|_| self.directory.clone());
         let payload = read(&directory.join(BUNDLE_KEY))?;
         let signature = String::from_utf8_lossy(&read(&directory.join(BUNDLE_SIGNATURE_KEY))?).into_owned();
@@ -120,5 +118,10 @@ impl Source for Secret {
             .iter()
             .map(|name| self.directory.join(name))
             .collect()
+    }
+
+    /// All of the Secret's files are replaced by its link.
+    fn completes(&self, moved: &Path) -> bool {
+        moved == place(&self.directory.join(DATA_LINK))
     }
 }

@@ -4,20 +4,20 @@
 pub mod guard;
 pub mod sequence;
 pub mod standalone;
+mod watching;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use postern_config::bundle::BundleError;
 use rustls::crypto::CryptoProvider;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use self::watching::{Changes, SETTLE, watch_directories};
 use crate::budget::Budget;
 use crate::generation::{Generation, GenerationError};
 use crate::limits::Limits;
@@ -30,12 +30,11 @@ use crate::{log, memory};
 
 /// How often the files are looked at, should a notification get lost.
 const POLL: Duration = Duration::from_secs(1);
-/// After a notification, so that files which are written one after the other are seen together.
-const SETTLE: Duration = Duration::from_millis(20);
 /// After the last look, before what it took is given back: those who just called need not wait for it.
 const REST: Duration = Duration::from_millis(250);
 /// Waits between attempts, before files that don't fit together are given up: they may be half written.
-const RETRIES: [Duration; 4] = [
+const RETRIES: [Duration; 5] = [
+    SETTLE,
     Duration::from_millis(50),
     Duration::from_millis(100),
     Duration::from_millis(200),
@@ -52,6 +51,9 @@ pub trait Source: Send + Sync {
 
     /// The files that it is made of.
     fn files(&self) -> Vec<PathBuf>;
+
+    /// Whether what a rename has put at a path completes a change, so that no other file need be waited for.
+    fn completes(&self, moved: &Path) -> bool;
 }
 
 /// Why files are not used.
@@ -164,8 +166,8 @@ impl Reloader {
     /// ends too.
     pub async fn run(mut self) {
         let mut pending = Some(self.readiness.pending("configuration", "none has been loaded yet"));
-        let changed = Arc::new(Notify::new());
-        let _watcher = watch_directories(&self.source.files(), &changed);
+        let changes = Arc::new(Changes::default());
+        let _watcher = watch_directories(&self.source.files(), &changes);
         // Without it file watching goes on.
         let mut hangup = signal(SignalKind::hangup()).ok();
         let mut seen = fingerprint(&self.source.files());
@@ -202,8 +204,8 @@ impl Reloader {
                         is_settled = true;
                         memory::settle();
                     }
-                    () = changed.notified() => {
-                        tokio::time::sleep(SETTLE).await;
+                    () = changes.some() => {
+                        changes.complete(&*self.source).await;
                         seen = fingerprint(&self.source.files());
                         break;
                     }
@@ -309,33 +311,6 @@ async fn asked(hangup: &mut Option<Signal>) {
         return;
     }
     std::future::pending::<()>().await;
-}
-
-/// Directories, because a mounted Secret changes by a symbolic link that is replaced beside the files.
-fn watch_directories(files: &[PathBuf], changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let waker = Arc::clone(changed);
-    let wake = move |event: notify::Result<notify::Event>| {
-        // Reading the files is an event too.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            waker.notify_one();
-        }
-    };
-    let directories: BTreeSet<PathBuf> =
-        files.iter().filter_map(|file| file.parent()).map(directory).collect();
-    let watching = notify::recommended_watcher(wake).and_then(|mut watcher| {
-        for directory in &directories {
-            watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        }
-        Ok(watcher)
-    });
-    watching
-        .inspect_err(|error| tracing::warn!(%error, "changes are noticed by polling alone, within a second"))
-        .ok()
-}
-
-/// A bare file name has an empty parent.
-fn directory(parent: &Path) -> PathBuf {
-    if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }
 }
 
 /// Changes when a file does.

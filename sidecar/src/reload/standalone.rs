@@ -10,6 +10,7 @@ use postern_config::{htpasswd, verifier};
 use rustls::crypto::CryptoProvider;
 use zeroize::Zeroizing;
 
+use super::watching::{DATA_LINK, directory, place};
 use super::{LoadError, Source, read};
 use crate::generation::{Generation, Origin, Parts};
 use crate::identify::sha256;
@@ -213,5 +214,17 @@ impl Source for File {
         let server = &self.bound.server;
         let own = [&self.path, &server.certificate_file, &server.private_key_file];
         own.into_iter().chain(self.bound.files.paths()).cloned().collect()
+    }
+
+    /// The file itself, if it takes the policy from nowhere else; or the link of the volume in which all lies that it
+    /// takes the policy from. The server's certificate and its key fit together, or are not used.
+    fn completes(&self, moved: &Path) -> bool {
+        let is_link = moved == directory(&self.path).join(DATA_LINK);
+        if !is_link && moved != place(&self.path) {
+            return false;
+        }
+        let Ok(written) = read(&self.path).and_then(|bytes| parse(&self.path, &bytes)) else { return false };
+        let lies_there = |file: &PathBuf| is_link && directory(file) == directory(&self.path);
+        written.files.paths().all(lies_there)
     }
 }

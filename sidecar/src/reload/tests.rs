@@ -20,6 +20,10 @@ impl Source for Troubled {
     fn files(&self) -> Vec<PathBuf> {
         self.files.clone()
     }
+
+    fn completes(&self, _: &Path) -> bool {
+        false
+    }
 }
 
 #[tokio::test]
@@ -57,4 +61,45 @@ async fn what_failed_for_a_passing_reason_is_tried_again() {
     let [_, failed] = &metrics.reloads;
     assert_eq!(failed.load(Relaxed), 1, "one trouble counts once");
     running.abort();
+}
+
+#[test]
+fn one_rename_completes_what_lies_in_one_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let write = |files: &str| {
+        let text = format!(
+            "{{listeners: [{{address: '127.0.0.1:0', port: 1, upstream: '127.0.0.1:1'}}], \
+             server: {{certificateFile: elsewhere/tls.crt, privateKeyFile: elsewhere/tls.key}}, \
+             policy: {{authorities: [], ports: [], routes: []}}, files: {files}}}"
+        );
+        std::fs::write(at("config.yaml"), text).unwrap();
+    };
+    write("{}");
+    let file = standalone::File::open(&at("config.yaml")).unwrap();
+    assert!(file.completes(&at("config.yaml")));
+    assert!(file.completes(&at("..data")));
+    for other in ["other.yaml", "..data_tmp", "tls.crt"] {
+        assert!(!file.completes(&at(other)), "{other}");
+    }
+    // What the new file says counts, not what the old one said.
+    write(&format!("{{users: [{{port: 1, file: {}}}]}}", at("htpasswd").display()));
+    assert!(!file.completes(&at("config.yaml")));
+    assert!(file.completes(&at("..data")));
+    write("{users: [{port: 1, file: elsewhere/htpasswd}]}");
+    assert!(!file.completes(&at("..data")));
+    std::fs::write(at("config.yaml"), "{").unwrap();
+    assert!(!file.completes(&at("config.yaml")) && !file.completes(&at("..data")));
+
+    let expected = guard::Expectation {
+        namespace: "shop".to_owned(),
+        trust: "orders".to_owned(),
+        verify_keys: Vec::new(),
+        port_names: std::collections::BTreeMap::new(),
+    };
+    let secret = guard::Secret::new(expected, directory.path(), directory.path());
+    assert!(secret.completes(&at("..data")));
+    for other in ["bundle.json", "bundle.sig", "..data_tmp", "tls.key"] {
+        assert!(!secret.completes(&at(other)), "{other}");
+    }
 }

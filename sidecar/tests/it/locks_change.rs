@@ -109,6 +109,45 @@ async fn what_is_revoked_is_out_at_once_in_open_connections_too() {
 }
 
 #[tokio::test]
+async fn what_a_caller_loses_on_one_port_it_keeps_on_the_other() {
+    crate::support::install_provider();
+    let pki = Pki::new();
+    let application = Application::http().await;
+    let leaf = pki.gateway();
+    let mutual = json!([{"type": "MutualTLS"}]);
+    let policy = |ports: &[u16]| {
+        let caller = json!([{"name": "c", "certificates": [identity(ORDERS)]}]);
+        let route = |port| json!({"name": format!("r{port}"), "port": port, "callers": caller});
+        json!({
+            "authorities": [{"name": "postern", "type": "Postern", "roots": "ROOTS"}],
+            "ports": [locked(1, "HTTP", &mutual), locked(2, "HTTP", &mutual)],
+            "routes": ports.iter().map(route).collect::<Vec<_>>(),
+        })
+        .to_string()
+    };
+    let ways = [(1, application.address), (2, application.address)];
+    let sidecar = Sidecar::start(&pki, &ways, &policy(&[1, 2])).await;
+    for (kept, lost) in [(0, 1), (1, 0)] {
+        sidecar.configure(&pki, &ways, &policy(&[1, 2]));
+        let client = |door: usize| Client::http1(sidecar.address(door), &pki.servers, &leaf);
+        let is_let_in = async |door: usize| matches!(client(door).get("/").await, Attempt::Answered(200, _));
+        eventually("both ports are open", async || is_let_in(0).await && is_let_in(1).await).await;
+        let (mut staying, mut going) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (mut stays, mut goes) = (client(kept).open_http1().await, client(lost).open_http1().await);
+            assert_eq!(read(stays.send_request(get("/")).await.unwrap()).await.0, 200);
+            assert_eq!(read(goes.send_request(get("/")).await.unwrap()).await.0, 200);
+            (staying.push(stays), going.push(goes));
+        }
+        sidecar.configure(&pki, &ways, &policy(&[u16::try_from(kept).unwrap() + 1]));
+        eventually("the lost ones are closed", async || going.iter().all(|it| it.is_closed())).await;
+        for stays in &mut staying {
+            assert_eq!(read(stays.send_request(get("/")).await.unwrap()).await.0, 200);
+        }
+    }
+}
+
+#[tokio::test]
 async fn credentials_and_values_that_go_take_their_streams_along() {
     crate::support::install_provider();
     let pki = Pki::new();
