@@ -1,7 +1,7 @@
 # Postern's two images: one static binary each, and nothing else.
 #   docker build --target sidecar --tag postern.dev/postern-sidecar:dev .
 # BINARIES is the folder that 'make binaries' filled.
-ARG BINARIES=target/x86_64-unknown-linux-gnu/release
+ARG BINARIES=target/binaries
 
 FROM scratch AS operator
 ARG BINARIES

@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 TARGET   ?= $(shell uname -m)-unknown-linux-gnu
+STATIC   := RUSTFLAGS='-C target-feature=+crt-static'
 # How many of the tests on real pods run at a time.
 TEST_THREADS ?= 4
 CLUSTER  := tests/cluster
@@ -75,8 +76,7 @@ fuzz: ## look for bytes that break a promise: make fuzz FUZZ=path FUZZ_TIME=600 
 
 # What `make bench` measures (tests/bench/README.md): rows by name, and further arguments.
 .PHONY: bench
-bench: prerequisites ## Postern beside HAProxy, nginx and Envoy: make bench ROWS=h1-32,h2-* ARGS='--rounds 3'
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(TARGET) -p postern-sidecar
+bench: sidecar ## Postern beside HAProxy, nginx and Envoy: make bench ROWS=h1-32,h2-* ARGS='--rounds 3'
 	cargo build --locked --release -p postern-bench
 	tests/bench/run.sh $(if $(ROWS),--rows '$(ROWS)') $(ARGS)
 
@@ -115,13 +115,19 @@ costs: binaries ## allocations, system calls, instructions for each request and 
 	tests/bench/costs.sh
 
 .PHONY: binaries
-binaries: prerequisites
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(TARGET) \
-	  -p postern-operator -p postern-sidecar -p postern-echo
+binaries: sidecar
+	$(STATIC) cargo build --locked --release --target $(TARGET) -p postern-operator -p postern-echo
+	install -D -s -t target/binaries target/$(TARGET)/release/postern-operator target/$(TARGET)/release/postern-echo
+
+# Cargo takes no symbols out of a package with a profile of its own, so they are taken out here.
+.PHONY: sidecar
+sidecar: prerequisites
+	$(STATIC) cargo build --locked --profile sidecar --target $(TARGET) -p postern-sidecar
+	install -D -s -t target/binaries target/$(TARGET)/sidecar/postern-sidecar
 
 .PHONY: images
 images: binaries ## build the images, and load them if the cluster is up
-	BINARIES=$(CURDIR)/target/$(TARGET)/release $(IMAGES)
+	$(IMAGES)
 	$(CLUSTER)/load-image.sh --if-up
 
 # With POSTERN_LOAD_IMAGE and KUBECONFIG the tests run on the cluster that they

@@ -403,6 +403,7 @@ impl Fields {
     /// Of a map, as HTTP/2's engine has them.
     pub fn of_map(map: &HeaderMap) -> Self {
         let mut fields = Self::new();
+        fields.list.reserve(map.len());
         for (name, value) in map {
             fields.push(name.as_str(), value.as_bytes());
         }
@@ -413,8 +414,9 @@ impl Fields {
     ///
     /// # Errors
     /// [`Invalid`] for what can't stand in one.
-    pub fn into_map(mut self) -> Result<HeaderMap, Invalid> {
-        let text = Bytes::from(std::mem::take(&mut self.text));
+    pub fn into_map(self) -> Result<HeaderMap, Invalid> {
+        // A copy, so that the room stays with the thread and values hold no more than themselves.
+        let text = Bytes::copy_from_slice(&self.text);
         let mut map = HeaderMap::with_capacity(self.list.len());
         for Entry { name, value, .. } in &self.list {
             let name =

@@ -4,7 +4,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../cluster/lib.sh"
 need_root
-export SIDECAR=${SIDECAR:-$REPO/target/$(uname -m)-unknown-linux-gnu/release/postern-sidecar}
+export SIDECAR=${SIDECAR:-$REPO/target/binaries/postern-sidecar}
 [ -x "$SIDECAR" ] || die "there is no $SIDECAR: 'make binaries' builds it"
 ulimit -n "$(ulimit -Hn)"
 # shellcheck disable=SC2016  # the inner shell expands it

@@ -5,7 +5,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../cluster/lib.sh"
 need_root
-SIDECAR=${SIDECAR:-$REPO/target/$(uname -m)-unknown-linux-gnu/release/postern-sidecar}
+SIDECAR=${SIDECAR:-$REPO/target/binaries/postern-sidecar}
 BENCH=${BENCH:-$REPO/target/release/postern-bench}
 for program in "$SIDECAR" "$BENCH"; do
   [ -x "$program" ] || die "there is no $program: 'make bench' builds it"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the images into the cache, those whose inputs changed.
 #   build.sh [NAME...]    operator sidecar sidecar-next echo lighttpd nginx databases collector; all without a name
-# BINARIES is the folder of the release binaries.
+# BINARIES is the folder that 'make binaries' fills.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../cluster/lib.sh"
 # shellcheck source-path=SCRIPTDIR/../cluster
@@ -12,7 +12,7 @@ IMAGES=$REPO/tests/images
 
 ALL=(operator sidecar sidecar-next echo lighttpd nginx databases collector)
 [ $# -gt 0 ] || set -- "${ALL[@]}"
-BINARIES=${BINARIES:-$REPO/target/$(uname -m)-unknown-linux-gnu/release}
+BINARIES=${BINARIES:-$REPO/target/binaries}
 SIDECAR_LIMIT=$((15 * 1024 * 1024))
 STORE=$CACHE/images
 
@@ -58,8 +58,7 @@ image() {
   esac
   if [ "$1" = sidecar-next ]; then more+=(--label postern.dev/build=next); fi
   if [ "$1" = collector ]; then cp "$IMAGES/collector/config.yaml" "$context"; fi
-  # Cargo takes no symbols out of a package with a profile of its own.
-  if [ -n "$(binary_of "$1")" ]; then strip -o "$context/$(basename "$(binary_of "$1")")" "$(binary_of "$1")"
+  if [ -n "$(binary_of "$1")" ]; then cp "$(binary_of "$1")" "$context"
   else "rootfs_$1" "$context"; fi
   image_archive "$name" "$2" --file "$file" ${more[@]+"${more[@]}"} "$context"
   rm -rf "$context"

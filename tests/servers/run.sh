@@ -5,7 +5,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../cluster/lib.sh"
 need_root
-SIDECAR=${SIDECAR:-$REPO/target/$(uname -m)-unknown-linux-gnu/release/postern-sidecar}
+SIDECAR=${SIDECAR:-$REPO/target/binaries/postern-sidecar}
 [ -x "$SIDECAR" ] || die "there is no $SIDECAR: 'make binaries' builds it, or let SIDECAR name another"
 for tool in openssl unshare ip python3; do
   command -v "$tool" > /dev/null || die "this test needs '$tool': 'apt-get install openssl util-linux iproute2 python3' brings it"

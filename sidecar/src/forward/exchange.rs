@@ -60,7 +60,7 @@ impl<'a> Turn<'a> {
     fn begin(session: &Session, head: &'a RequestHead) -> Self {
         let mut in_flight = InFlight::start(&session.connection);
         let request_id = headers::request_id(&head.fields);
-        let record = Record::start(&session.worker, &session.connection, head, request_id.as_str());
+        let record = Record::start(&session.worker, &session.connection, head, || request_id.as_str());
         in_flight.observe(&record);
         Self { head, in_flight, wanted: Wanted::by(head), request_id, record }
     }
@@ -144,12 +144,12 @@ async fn forward(session: &Session, turn: &Turn<'_>, body: CallerBody) -> Result
 
     let place = session.place(&permit, generation.gate.policy.door(session.connection.target.port));
 
-    let mut patience = Patience::new(worker, &session.connection, &head.fields);
+    let mut patience = Patience::new(worker, &session.connection, &head.fields, record.started());
     let fields = ToApplication::new(
         &head.fields,
         headers::Said {
             host: host.as_str(),
-            request_id: turn.request_id.as_str().as_bytes(),
+            request_id: turn.request_id.as_bytes(),
             who: &session.identity,
             told: permit.forwarded_certificate(),
             trace: record.carried(head),

@@ -342,11 +342,15 @@ pub(super) enum RequestId<'a> {
 }
 
 impl RequestId<'_> {
-    pub(super) fn as_str(&self) -> &str {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Given(id) => id,
-            Self::New(id) => std::str::from_utf8(id).unwrap_or_default(),
+            Self::Given(id) => id.as_bytes(),
+            Self::New(id) => id,
         }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -90,10 +90,10 @@ impl Pool {
 
 impl Place {
     /// An unused HTTP/1.1 connection.
-    pub(super) fn take(&self) -> Option<Upstream> {
+    pub(super) fn take(&self, now: Instant) -> Option<Upstream> {
         let mut unused = self.unused.borrow_mut();
         while let Some(entry) = unused.pop() {
-            if entry.since.elapsed() >= self.keep {
+            if now.saturating_duration_since(entry.since) >= self.keep {
                 // The others are older.
                 unused.clear();
             } else if entry.upstream.is_usable() {

@@ -16,6 +16,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::Method;
 use hyper::body::Body as _;
@@ -133,7 +134,7 @@ pub(super) async fn send(
 ) -> Result<Answered<Received>, Denial> {
     let is_empty = body.is_end_stream();
     let is_idempotent = outgoing.method.is_idempotent();
-    let (mut way, mut is_reused) = acquire(&session.worker, permit, place).await?;
+    let (mut way, mut is_reused) = acquire(&session.worker, permit, place, patience.since()).await?;
     let mut is_first = true;
     loop {
         // Pinned one by one: together in one future, the body would lie in it once more.
@@ -172,8 +173,13 @@ pub(super) async fn send(
 }
 
 /// A way that is open already, or a new one.
-async fn acquire(worker: &Rc<Worker>, permit: &Permit<'_>, place: &Place) -> Result<(Way, bool), Denial> {
-    if let Some(way) = find(place) {
+async fn acquire(
+    worker: &Rc<Worker>,
+    permit: &Permit<'_>,
+    place: &Place,
+    now: Instant,
+) -> Result<(Way, bool), Denial> {
+    if let Some(way) = find(place, now) {
         return Ok((way, true));
     }
     if place.key.protocol == Protocol::HTTP || place.speaks_http1_only() {
@@ -181,14 +187,14 @@ async fn acquire(worker: &Rc<Worker>, permit: &Permit<'_>, place: &Place) -> Res
     }
     // One connection carries many requests: those that come at the same time wait for it.
     let _turn = place.opening().await;
-    match find(place) {
+    match find(place, Instant::now()) {
         Some(way) => Ok((way, true)),
         None => Ok((Box::pin(connect(worker, permit, place)).await?, false)),
     }
 }
 
-fn find(place: &Place) -> Option<Way> {
-    place.stream().map(Way::Many).or_else(|| place.take().map(Way::One))
+fn find(place: &Place, now: Instant) -> Option<Way> {
+    place.stream().map(Way::Many).or_else(|| place.take(now).map(Way::One))
 }
 
 /// Callers box it: it is large, and mostly there is a way already.
@@ -238,7 +244,7 @@ pub(super) async fn stream(
     permit: &Permit<'_>,
     place: &Place,
 ) -> Result<http2::Stream, Denial> {
-    match acquire(worker, permit, place).await?.0 {
+    match acquire(worker, permit, place, Instant::now()).await?.0 {
         Way::Many(stream) => Ok(stream),
         Way::One(_) => Err(Denial::new(Code::ApplicationFailed, "the application does not speak HTTP/2")),
     }

@@ -57,17 +57,17 @@ struct LetIn {
 
 impl Record {
     /// A request's head has come; its id is this.
-    pub(crate) fn start(
+    pub(crate) fn start<'a>(
         worker: &Rc<Worker>,
         connection: &Rc<Connection>,
         head: &RequestHead,
-        id: &str,
+        id: impl FnOnce() -> &'a str,
     ) -> Rc<Self> {
         let trace = Trace::of(&head.fields, worker.sampling_ppm());
         let is_told = worker.access_log() || trace.is_some_and(|trace| trace.is_recorded);
         let kept = is_told.then(|| {
             let (method, path) = (head.method.clone(), head.path().into());
-            Box::new(Kept { method, path, host: host(head).map(Into::into), id: id.into() })
+            Box::new(Kept { method, path, host: host(head).map(Into::into), id: id().into() })
         });
         Rc::new(Self {
             worker: Rc::clone(worker),
@@ -84,6 +84,11 @@ impl Record {
             trace,
             let_in_by: OnceCell::new(),
         })
+    }
+
+    /// When its head had come.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The policy lets it in.
