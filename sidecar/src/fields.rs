@@ -281,12 +281,10 @@ impl Fields {
 
     /// There is a field in the head's text. It is told what it is, and whether its name has an underscore.
     pub(crate) fn note(&mut self, name: Range<usize>, value: Range<usize>) -> (Option<Name>, bool) {
-        let mut has_underscore = false;
         let text = self.text.get_mut(name.clone()).unwrap_or_default();
-        for byte in &mut *text {
-            has_underscore |= *byte == b'_';
-            byte.make_ascii_lowercase();
-        }
+        text.make_ascii_lowercase();
+        // Without an early end, so that many bytes are looked at in one step.
+        let has_underscore = text.iter().fold(false, |any, byte| any | (*byte == b'_'));
         let known = Name::of(text);
         if let Some(name) = known {
             self.names = self.names.with_if(name, true);

@@ -105,14 +105,17 @@ impl<'a> Host<'a> {
 
 /// Whether nothing in it needs a closer look, as in most hosts: it is a canonical name without a port then.
 fn is_simple(raw: &[u8]) -> bool {
-    let (mut is_simple, mut before) = (true, b'.');
-    for byte in raw {
-        is_simple &= matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-        // No label is empty.
-        is_simple &= (before, *byte) != (b'.', b'.');
-        before = *byte;
-    }
-    is_simple && before != b'.' && raw.len() <= LONGEST
+    // Without an early end, so that many bytes are looked at in one step.
+    let is_right = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let is_simple = raw.iter().fold(true, |all, byte| all & is_right(*byte));
+    let has_empty_label = raw.iter().zip(raw.get(1..).unwrap_or_default());
+    let has_empty_label =
+        has_empty_label.fold(false, |any, (one, next)| any | ((*one == b'.') & (*next == b'.')));
+    let ends = [raw.first(), raw.last()];
+    is_simple
+        && !has_empty_label
+        && ends.iter().all(|end| end.is_some_and(|byte| *byte != b'.'))
+        && raw.len() <= LONGEST
 }
 
 fn invalid(what: &'static str) -> Denial {

@@ -28,6 +28,7 @@ pub(crate) struct Record {
     kept: Option<Box<Kept>>,
     started: Instant,
     waited: Cell<Duration>,
+    waited_until: Cell<Option<Instant>>,
     /// Answered with, once it is known.
     status: Cell<Option<u16>>,
     sent: Cell<u64>,
@@ -76,6 +77,7 @@ impl Record {
             kept,
             started: Instant::now(),
             waited: Cell::default(),
+            waited_until: Cell::default(),
             status: Cell::default(),
             sent: Cell::default(),
             body: OnceCell::new(),
@@ -116,7 +118,9 @@ impl Record {
         self.status.set(Some(status));
         let metrics: &WorkerMetrics = &self.worker.metrics;
         metrics.request(self.version == Version::HTTP_2, status);
-        metrics.work(self.started.elapsed().saturating_sub(self.waited.get()));
+        // Between the two the answer's head was passed on, which takes less than asking the time.
+        let took = self.waited_until.get().map_or_else(|| self.started.elapsed(), |end| end - self.started);
+        metrics.work(took.saturating_sub(self.waited.get()));
     }
 
     /// It is refused, or the application failed it: told at once.
@@ -239,8 +243,9 @@ pub(crate) struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let waited = &self.record.waited;
-        waited.set(waited.get() + self.since.elapsed());
+        let (waited, now) = (&self.record.waited, Instant::now());
+        waited.set(waited.get() + (now - self.since));
+        self.record.waited_until.set(Some(now));
     }
 }
 

@@ -79,7 +79,8 @@ impl Heads {
     pub(in crate::forward) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Denial> {
         while !bytes.is_empty() {
             let Some(length) = find(&mut self.lines, bytes)? else { return Ok(None) };
-            let head = parse(bytes.get(..length).unwrap_or_default(), &self.method);
+            let head = bytes.get(..length).unwrap_or_default();
+            let head = parse(head, self.lines.lines(head), &self.method);
             bytes.advance(length);
             let head = head?;
             let status = head.response.status;
@@ -100,8 +101,7 @@ impl Heads {
 ///
 /// # Errors
 /// [`Code::ApplicationFailed`] if its first line is not HTTP/1's, [`Code::ApplicationMalformed`] for what follows.
-fn parse(head: &[u8], method: &Method) -> Result<Head, Denial> {
-    let mut lines = Lines::of(head);
+fn parse(head: &[u8], mut lines: Lines<'_>, method: &Method) -> Result<Head, Denial> {
     let (is_http11, status, reason) = status_line(lines.next().map(|(_, line)| line).unwrap_or_default())?;
     let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok());
     let (mut framing, mut persistence) = (Framing::default(), Persistence::default());

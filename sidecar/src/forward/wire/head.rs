@@ -51,8 +51,11 @@ pub(super) struct RequestLine<'a> {
 ///
 /// # Errors
 /// The denial; the connection is of no use then.
-pub(super) fn read<'a>(head: &'a [u8], bounds: &Bounds) -> Result<(RequestLine<'a>, Fields, Head), Denial> {
-    let mut lines = Lines::of(head);
+pub(super) fn read<'a>(
+    head: &'a [u8],
+    mut lines: Lines<'a>,
+    bounds: &Bounds,
+) -> Result<(RequestLine<'a>, Fields, Head), Denial> {
     let line = request_line(lines.next().map(|(_, line)| line).unwrap_or_default(), bounds)?;
     let mut fields = Fields::of_text(head);
     let mut noted = Noted::default();
@@ -85,7 +88,14 @@ pub(super) struct LineEnds {
     line: usize,
     /// Up to where an LF was looked for.
     seen: usize,
+    /// Where the LFs of the first lines are.
+    ends: [usize; LINES],
+    /// How many lines there were.
+    count: usize,
 }
+
+/// Lines of which the ends are kept: so many has nearly every head.
+const LINES: usize = 16;
 
 /// A line that is whole.
 pub(super) struct Line {
@@ -110,20 +120,31 @@ impl LineEnds {
             return Err(malformed("an LF stands without a CR before it"));
         };
         let line = Line { end, is_first: self.line == 0, is_empty: content.is_empty() };
+        if let Some(place) = self.ends.get_mut(self.count) {
+            *place = end;
+        }
+        self.count += 1;
         (self.line, self.seen) = (end + 1, end + 1);
         Ok(Some(line))
+    }
+
+    /// The lines of the head, once it is whole.
+    pub(super) fn lines<'a>(&'a self, head: &'a [u8]) -> Lines<'a> {
+        Lines { text: head, at: 0, ends: self.ends.get(..self.count).unwrap_or(&self.ends) }
     }
 }
 
 /// Lines without their CRLF, and where each begins.
 pub(super) struct Lines<'a> {
-    rest: &'a [u8],
+    text: &'a [u8],
     at: usize,
+    /// Where LFs are known to be, from the first line on.
+    ends: &'a [usize],
 }
 
 impl<'a> Lines<'a> {
-    pub(super) const fn of(rest: &'a [u8]) -> Self {
-        Self { rest, at: 0 }
+    pub(super) const fn of(text: &'a [u8]) -> Self {
+        Self { text, at: 0, ends: &[] }
     }
 }
 
@@ -131,11 +152,16 @@ impl<'a> Iterator for Lines<'a> {
     type Item = (usize, &'a [u8]);
 
     fn next(&mut self) -> Option<(usize, &'a [u8])> {
-        let end = memchr(b'\n', self.rest)?;
-        let (line, rest) = self.rest.split_at_checked(end + 1)?;
         let at = self.at;
-        (self.rest, self.at) = (rest, at + end + 1);
-        Some((at, line.strip_suffix(b"\r\n")?))
+        let end = match self.ends.split_first() {
+            Some((end, rest)) => {
+                self.ends = rest;
+                *end
+            }
+            None => at + memchr(b'\n', self.text.get(at..)?)?,
+        };
+        self.at = end + 1;
+        self.text.get(at..=end)?.strip_suffix(b"\r\n").map(|line| (at, line))
     }
 }
 

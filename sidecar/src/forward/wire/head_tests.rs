@@ -5,7 +5,9 @@ use super::*;
 const BOUNDS: Bounds = Bounds { head: 1 << 10, target: 40, headers: 6 };
 
 fn judge(head: &str) -> Result<Head, Code> {
-    read(head.as_bytes(), &BOUNDS).map(|(_, _, head)| head).map_err(|denial| denial.code)
+    read(head.as_bytes(), Lines::of(head.as_bytes()), &BOUNDS)
+        .map(|(_, _, head)| head)
+        .map_err(|denial| denial.code)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use bytes::{Buf as _, BytesMut};
 use http::{Method, Uri, Version};
 
-use super::head::{self, Body, LineEnds};
+use super::head::{self, Body, LineEnds, Lines};
 use super::{Bounds, Rest};
 use crate::authorize::{Code, Denial};
 use crate::fields::Name;
@@ -56,7 +56,8 @@ impl Heads {
                 Found::Nothing => return Ok(None),
                 Found::EmptyLine(length) => bytes.advance(length),
                 Found::Head(length) => {
-                    let head = read(bytes.get(..length).unwrap_or_default(), &self.bounds)?;
+                    let head = bytes.get(..length).unwrap_or_default();
+                    let head = read(head, self.search.lines.lines(head), &self.bounds)?;
                     bytes.advance(length);
                     self.search = Search::default();
                     return Ok(Some(head));
@@ -66,8 +67,8 @@ impl Heads {
     }
 }
 
-fn read(head: &[u8], bounds: &Bounds) -> Result<Head, Denial> {
-    let (line, fields, said) = head::read(head, bounds)?;
+fn read(head: &[u8], lines: Lines<'_>, bounds: &Bounds) -> Result<Head, Denial> {
+    let (line, fields, said) = head::read(head, lines, bounds)?;
     let method = Method::from_bytes(line.method)
         .map_err(|_| Denial::new(Code::MalformedHead, "the method is no token"))?;
     let version = if line.is_http11 { Version::HTTP_11 } else { Version::HTTP_10 };

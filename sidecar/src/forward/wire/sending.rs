@@ -232,7 +232,9 @@ pub(super) fn write_length(head: &mut Vec<u8>, length: u64) {
 
 /// The trailers that a `Trailer` field names: others come unexpected, and are dropped (RFC 9110 section 6.5.1).
 pub(super) fn names(value: &[u8]) -> impl Iterator<Item = HeaderName> {
-    value
+    // What is no text as a whole names nothing, as hyper has it.
+    let names = if value.is_ascii() { value } else { &[] };
+    names
         .split(|byte| *byte == b',')
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         // They steer how a message is passed on, and come too late for it. Others were taken out for every version.
