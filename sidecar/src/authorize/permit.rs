@@ -53,13 +53,17 @@ impl<'a> Permit<'a> {
 
     /// Tells one caller from every other, where a certificate alone does not. No connection to the application is shared
     /// between two of them.
-    pub fn principal(&self) -> Option<String> {
+    pub fn principal(&self) -> Option<Vec<u8>> {
         let granted = self.granted.filter(|granted| granted.locked.looks_at_headers())?;
         let holder = self.holder()?;
-        let mut all = format!("{}\0{}", holder.route.name, holder.name);
+        let mut all = Vec::with_capacity(128);
+        // Each with its length, so that no two callers are one; prints are all as long.
+        for name in [&*holder.route.name, &*holder.name] {
+            all.extend_from_slice(&name.len().to_be_bytes());
+            all.extend_from_slice(name.as_bytes());
+        }
         for secret in self.fitting(granted) {
-            all.push('\0');
-            all.push_str(&hex::encode(secret.print));
+            all.extend_from_slice(&secret.print);
         }
         Some(all)
     }

@@ -68,7 +68,7 @@ impl Presented {
             return Err(BasicError::TooLong);
         }
         // Of full size from the start: a vector that grows would leave copies behind.
-        let mut bytes = Zeroizing::new(vec![0; ENCODED]);
+        let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
         let length = STANDARD.decode_slice(encoded, &mut bytes).map_err(|_| BasicError::NotBase64)?;
         bytes.truncate(length);
         let colon = bytes.iter().position(|byte| *byte == b':').ok_or(BasicError::NoColon)?;

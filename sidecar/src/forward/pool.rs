@@ -25,7 +25,7 @@ pub(super) struct Key {
     /// Whose certificate was shown, or without one where the call came from.
     pub(super) whose: Rc<str>,
     /// Whom credentials named: under one certificate, or none, many may come.
-    pub(super) holder: Rc<str>,
+    pub(super) holder: Rc<[u8]>,
 }
 
 /// The connections of one worker.
