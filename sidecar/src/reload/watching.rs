@@ -37,43 +37,50 @@ struct State {
     carried: Option<usize>,
 }
 
-impl Changes {
-    fn note(&self, event: notify::Result<Event>) {
-        let Ok(event) = event else { return self.some.notify_one() };
-        let paths = event.paths.iter();
-        let mut state = self.lock();
+impl State {
+    /// Whether an event is a reason to look.
+    fn note(&mut self, event: &Event) -> bool {
+        let paths = &event.paths;
         match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-                // A reason to look only for who waits for it: what was changed was told before.
-                if paths.map(|path| state.written.remove(path)).filter(|it| *it).count() == 0 {
-                    return;
-                }
-            }
+            // Also a file that nothing was written to is closed.
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => return self.forget(paths),
             // Reading the files is an event too.
-            EventKind::Access(_) => return,
-            EventKind::Modify(ModifyKind::Data(_)) => state.written.extend(paths.cloned()),
+            EventKind::Access(_) => return false,
+            EventKind::Modify(ModifyKind::Data(_)) => self.written.extend(paths.iter().cloned()),
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                let is_written = paths.map(|path| state.written.remove(path)).any(|it| it);
-                state.carried = event.tracker().filter(|_| is_written);
+                let is_written = self.forget(paths);
+                self.carried = event.tracker().filter(|_| is_written);
             }
             EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                let is_written = state.carried.take().is_some_and(|it| Some(it) == event.tracker());
-                for path in paths {
-                    if is_written {
-                        state.written.insert(path.clone());
-                    } else {
-                        state.written.remove(path);
-                    }
-                    state.moved.push(path.clone());
+                let is_written = self.carried.take().is_some_and(|it| Some(it) == event.tracker());
+                self.forget(paths);
+                if is_written {
+                    self.written.extend(paths.iter().cloned());
                 }
+                self.moved.extend(paths.iter().cloned());
             }
-            EventKind::Remove(_) => paths.for_each(|path| {
-                state.written.remove(path);
-            }),
+            EventKind::Remove(_) => {
+                self.forget(paths);
+            }
             _ => {}
         }
-        drop(state);
-        self.some.notify_one();
+        true
+    }
+
+    /// Nobody writes to these any more; whether somebody did.
+    fn forget(&mut self, paths: &[PathBuf]) -> bool {
+        let before = self.written.len();
+        self.written.retain(|it| !paths.contains(it));
+        self.written.len() < before
+    }
+}
+
+impl Changes {
+    fn note(&self, event: &notify::Result<Event>) {
+        // What could not be told may be anything.
+        if event.as_ref().map_or(true, |event| self.lock().note(event)) {
+            self.some.notify_one();
+        }
     }
 
     /// Until something changes.
@@ -121,7 +128,7 @@ impl Changes {
 pub(super) fn watch_directories(files: &[PathBuf], changes: &Arc<Changes>) -> Option<RecommendedWatcher> {
     let noting = Arc::clone(changes);
     let directories: BTreeSet<PathBuf> = files.iter().map(|file| directory(file)).collect();
-    let watching = notify::recommended_watcher(move |event| noting.note(event)).and_then(|mut watcher| {
+    let watching = notify::recommended_watcher(move |event| noting.note(&event)).and_then(|mut watcher| {
         for directory in &directories {
             watcher.watch(directory, RecursiveMode::NonRecursive)?;
         }
@@ -182,8 +189,8 @@ mod tests {
         Files { files: vec![directory.join("config")], moved: directory.join("config") }
     }
 
-    fn event(kind: EventKind, path: &str) -> notify::Result<Event> {
-        Ok(Event::new(kind).add_path(Path::new("/etc").join(path)))
+    fn event(kind: EventKind, path: &str) -> Event {
+        Event::new(kind).add_path(Path::new("/etc").join(path))
     }
 
     const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(notify::event::DataChange::Any));
@@ -193,7 +200,7 @@ mod tests {
     fn after(events: &[(EventKind, &str)]) -> Changes {
         let changes = Changes::default();
         for (kind, path) in events {
-            changes.note(event(*kind, path));
+            changes.note(&Ok(event(*kind, path)));
         }
         changes
     }
@@ -223,7 +230,7 @@ mod tests {
         let mut complete = pin!(changes.complete(&files));
         let mut context = Context::from_waker(Waker::noop());
         assert!(complete.as_mut().poll(&mut context).is_pending());
-        changes.note(event(MOVED, "config"));
+        changes.note(&Ok(event(MOVED, "config")));
         assert!(complete.as_mut().poll(&mut context).is_ready());
     }
 
@@ -237,7 +244,7 @@ mod tests {
             let changes = after(events);
             let mut complete = pin!(changes.complete(&files));
             assert!(timeout(SETTLE * 3, &mut complete).await.is_err());
-            changes.note(event(CLOSED, "users"));
+            changes.note(&Ok(event(CLOSED, "users")));
             timeout(WRITING * 10, complete).await.expect("nothing is being written");
         }
         // An end that never comes is waited for, but not for ever.
@@ -254,11 +261,11 @@ mod tests {
         let from = EventKind::Modify(ModifyKind::Name(RenameMode::From));
         let changes = after(&[(WRITTEN, "next")]);
         assert!(!changes.is_written(&files));
-        changes.note(event(from, "next").map(|it| it.set_tracker(7)));
-        changes.note(event(MOVED, "config").map(|it| it.set_tracker(7)));
+        changes.note(&Ok(event(from, "next").set_tracker(7)));
+        changes.note(&Ok(event(MOVED, "config").set_tracker(7)));
         assert!(changes.is_written(&files));
-        changes.note(event(from, "other").map(|it| it.set_tracker(8)));
-        changes.note(event(MOVED, "config").map(|it| it.set_tracker(8)));
+        changes.note(&Ok(event(from, "other").set_tracker(8)));
+        changes.note(&Ok(event(MOVED, "config").set_tracker(8)));
         assert!(!changes.is_written(&files));
         let removed = EventKind::Remove(notify::event::RemoveKind::File);
         assert!(!after(&[(WRITTEN, "config"), (removed, "config")]).is_written(&files));

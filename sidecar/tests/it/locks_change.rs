@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Request;
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use postern_config::verifier::sha256;
 use rustls::AlertDescription::{CertificateRequired, CertificateRevoked};
@@ -137,10 +138,11 @@ async fn what_a_caller_loses_on_one_port_it_keeps_on_the_other() {
             let (mut stays, mut goes) = (client(kept).open_http1().await, client(lost).open_http1().await);
             assert_eq!(read(stays.send_request(get("/")).await.unwrap()).await.0, 200);
             assert_eq!(read(goes.send_request(get("/")).await.unwrap()).await.0, 200);
-            (staying.push(stays), going.push(goes));
+            staying.push(stays);
+            going.push(goes);
         }
         sidecar.configure(&pki, &ways, &policy(&[u16::try_from(kept).unwrap() + 1]));
-        eventually("the lost ones are closed", async || going.iter().all(|it| it.is_closed())).await;
+        eventually("the lost ones are closed", async || going.iter().all(SendRequest::is_closed)).await;
         for stays in &mut staying {
             assert_eq!(read(stays.send_request(get("/")).await.unwrap()).await.0, 200);
         }
