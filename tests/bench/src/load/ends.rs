@@ -11,6 +11,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 /// Events that are taken at once.
 const TOGETHER: usize = 256;
+/// After all that there was to see: what is measured is exact to as much.
+const NAP: Duration = Duration::from_micros(500);
 
 /// Sockets of callers. They are looked at by hand, and closed when all is over: a task for each takes longer than what
 /// is measured.
@@ -33,7 +35,8 @@ impl Ends {
     }
 
     /// When the last caller has seen its end: it reads whatever comes before, and then that nothing comes any more.
-    /// Nobody sleeps meanwhile, since whoever sends to somebody asleep on this machine spends its own time on waking it.
+    /// Nobody sleeps until something comes, since whoever sends to somebody asleep on this machine spends its own time on
+    /// waking it; nor does anybody take a processor all the time.
     pub(crate) fn seen(mut self, limit: Duration) -> Result<Instant> {
         let until = Instant::now() + limit;
         // Closed once all is over.
@@ -48,6 +51,9 @@ impl Ends {
                 Err(Errno::EINTR) => 0,
                 counted => counted?,
             };
+            if count == 0 {
+                std::thread::sleep(NAP);
+            }
             for event in events.iter().take(count) {
                 let socket = self.sockets.get_mut(usize::try_from(event.data())?);
                 let socket = socket.context("an event of no socket")?;
