@@ -173,6 +173,7 @@ impl Reloader {
         let mut seen = fingerprint(&self.source.files());
         let (mut attempt, mut are_new) = (0, true);
         loop {
+            changes.closed(&*self.source).await;
             let is_rejected = match self.source.load(&self.provider) {
                 Ok(Some(generation)) => {
                     if self.enforce(generation).await {

@@ -88,8 +88,8 @@ impl Changes {
         self.some.notified().await;
     }
 
-    /// After something has changed: until the files are worth a look. That is at once if they were replaced at once;
-    /// else after a pause, and not while one of them is being written.
+    /// After something has changed: until all of it has, as far as can be told. That is at once if a rename completes
+    /// it; else after a pause.
     pub(super) async fn complete(&self, source: &dyn Source) {
         let mut pause = pin!(tokio::time::sleep(SETTLE));
         loop {
@@ -99,15 +99,19 @@ impl Changes {
             }
             tokio::select! {
                 () = self.some() => {}
-                () = &mut pause => break,
+                () = &mut pause => return,
             }
         }
-        let written = async {
+    }
+
+    /// Until none of the files is being written: half of one may well be valid.
+    pub(super) async fn closed(&self, source: &dyn Source) {
+        let closed = async {
             while self.is_written(source) {
                 self.some().await;
             }
         };
-        if timeout(WRITING, written).await.is_err() {
+        if timeout(WRITING, closed).await.is_err() {
             // Nothing tells of the end, if it was not missed: the content must do.
             self.lock().written.clear();
         }
@@ -242,15 +246,18 @@ mod tests {
         };
         for events in [&[(WRITTEN, "users")][..], &[(WRITTEN, "users"), (MOVED, "config")]] {
             let changes = after(events);
-            let mut complete = pin!(changes.complete(&files));
-            assert!(timeout(SETTLE * 3, &mut complete).await.is_err());
+            let mut closed = pin!(async {
+                changes.complete(&files).await;
+                changes.closed(&files).await;
+            });
+            assert!(timeout(SETTLE * 3, &mut closed).await.is_err());
             changes.note(&Ok(event(CLOSED, "users")));
-            timeout(WRITING * 10, complete).await.expect("nothing is being written");
+            timeout(WRITING * 10, closed).await.expect("nothing is being written");
         }
         // An end that never comes is waited for, but not for ever.
         let changes = after(&[(WRITTEN, "users")]);
         let begin = Instant::now();
-        timeout(WRITING * 10, changes.complete(&files)).await.expect("not for ever");
+        timeout(WRITING * 10, changes.closed(&files)).await.expect("not for ever");
         assert!(begin.elapsed() >= WRITING);
         assert!(!changes.is_written(&files));
     }

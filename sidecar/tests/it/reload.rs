@@ -1,5 +1,7 @@
 //! Configuration changes while the sidecar runs: what is revoked stops at once, what is broken changes nothing.
 
+use std::io::{Seek as _, SeekFrom, Write as _};
+
 use crate::support::guard::{OPERATOR, signer};
 use crate::support::prelude::*;
 use postern_config::loaded::Loaded;
@@ -371,4 +373,41 @@ async fn standalone_files_are_watched() {
         stream.get_ref().1.peer_certificates().unwrap()[0] == renewed.certificate
     })
     .await;
+}
+
+#[tokio::test]
+async fn half_a_file_is_not_used_while_the_other_half_is_being_written() {
+    crate::support::install_provider();
+    let pki = Pki::new();
+    let gateway = pki.gateway();
+    let application = Application::http().await;
+    let ways = [(8080, application.address)];
+    let policy = |identity: &str| {
+        format!(
+            "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
+             ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
+             routes: [{{name: r, port: 8080, callers: [{{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{identity}'}}]}}]}}]}}"
+        )
+    };
+    let sidecar = Sidecar::start(&pki, &ways, &policy(ORDERS)).await;
+    let mut open = Client::http1(sidecar.address(0), &pki.servers, &gateway).open_http1().await;
+    let path = sidecar.path("config.yaml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    // Valid, and without the gateway; the rest of it is still to come.
+    let half = good.replace(ORDERS, OTHER);
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(half.as_bytes()).unwrap();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(200) {
+        open.ready().await.unwrap();
+        assert_eq!(read(open.send_request(get("/")).await.unwrap()).await.0, 200);
+    }
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.set_len(0).unwrap();
+    file.write_all(format!("{good}# whole\n").as_bytes()).unwrap();
+    drop(file);
+    sidecar.loaded(2).await;
+    open.ready().await.unwrap();
+    assert_eq!(read(open.send_request(get("/")).await.unwrap()).await.0, 200);
+    assert!(is_let_in(&Client::http1(sidecar.address(0), &pki.servers, &gateway)).await);
 }
