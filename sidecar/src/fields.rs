@@ -235,7 +235,7 @@ thread_local! {
 }
 
 /// Heads for which room is kept by each thread.
-const SPARES: usize = 64;
+const SPARES: usize = 32;
 /// Most room that is kept of one head, in bytes of text and in fields.
 const KEPT: (usize, usize) = (4 << 10, 64);
 
@@ -283,8 +283,7 @@ impl Fields {
     pub(crate) fn note(&mut self, name: Range<usize>, value: Range<usize>) -> (Option<Name>, bool) {
         let text = self.text.get_mut(name.clone()).unwrap_or_default();
         text.make_ascii_lowercase();
-        // Without an early end, so that many bytes are looked at in one step.
-        let has_underscore = text.iter().fold(false, |any, byte| any | (*byte == b'_'));
+        let has_underscore = text.contains(&b'_');
         let known = Name::of(text);
         if let Some(name) = known {
             self.names = self.names.with_if(name, true);

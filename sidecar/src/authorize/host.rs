@@ -108,14 +108,11 @@ fn is_simple(raw: &[u8]) -> bool {
     // Without an early end, so that many bytes are looked at in one step.
     let is_right = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
     let is_simple = raw.iter().fold(true, |all, byte| all & is_right(*byte));
-    let has_empty_label = raw.iter().zip(raw.get(1..).unwrap_or_default());
-    let has_empty_label =
-        has_empty_label.fold(false, |any, (one, next)| any | ((*one == b'.') & (*next == b'.')));
     let ends = [raw.first(), raw.last()];
     is_simple
-        && !has_empty_label
-        && ends.iter().all(|end| end.is_some_and(|byte| *byte != b'.'))
         && raw.len() <= LONGEST
+        && ends.iter().all(|end| end.is_some_and(|byte| *byte != b'.'))
+        && !raw.windows(2).any(|pair| pair == b"..")
 }
 
 fn invalid(what: &'static str) -> Denial {

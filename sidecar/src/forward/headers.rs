@@ -110,29 +110,48 @@ impl<'a> Dropped<'a> {
     }
 }
 
-/// Removes what a caller may not say to the application, or has said to the sidecar alone: one hop's headers, and
-/// every spelling of those that are reserved. Cookies become one header.
-pub fn clean(fields: &mut Fields) {
-    let cookies = joined_cookies(fields);
-    let clean = {
-        let (mut clean, dropped) = (Fields::new(), Dropped::of(fields, UNSAID, true));
-        let is_joined = |field: &Field<'_>| cookies.is_some() && field.known == Some(Name::Cookie);
-        for field in fields.iter().filter(|field| !dropped.has(field) && !is_joined(field)) {
-            clean.push_field(field);
-        }
-        if let Some(cookies) = cookies
-            && !dropped.names_option(Name::Cookie.as_str().as_bytes())
+/// What of a caller's fields may be passed on, with cookies in one field.
+struct Clean<'a> {
+    fields: &'a Fields,
+    dropped: Dropped<'a>,
+    /// Where there are several.
+    cookies: Option<Vec<u8>>,
+}
+
+impl<'a> Clean<'a> {
+    /// Without what a caller may not say to the application, or has said to the sidecar alone (one hop's fields, and every
+    /// spelling of those that are reserved), and without these.
+    fn of(fields: &'a Fields, names: Names) -> Self {
+        let cookies = joined_cookies(fields);
+        let names = UNSAID.and(names).with_if(Name::Cookie, cookies.is_some());
+        Self { fields, dropped: Dropped::of(fields, names, true), cookies }
+    }
+
+    /// Whether `Connection` keeps it on its hop.
+    fn is_of_hop(&self, name: Name) -> bool {
+        self.dropped.names_option(name.as_str().as_bytes())
+    }
+}
+
+impl Passed for Clean<'_> {
+    fn each(&self, mut tell: impl FnMut(Field<'_>)) {
+        self.fields.iter().filter(|field| !self.dropped.has(field)).for_each(&mut tell);
+        if let Some(cookies) = &self.cookies
+            && !self.is_of_hop(Name::Cookie)
         {
-            clean.add(Name::Cookie, &cookies);
+            tell(Field::of(Name::Cookie, cookies));
         }
-        clean
-    };
-    *fields = clean;
+    }
+}
+
+/// What may be passed on of a caller's fields, before anything is said of the caller.
+pub fn clean(fields: &Fields) -> Fields {
+    Fields::of(&Clean::of(fields, Names::default()))
 }
 
 /// A caller's headers, as the application gets them.
 pub(super) struct ToApplication<'a> {
-    fields: &'a Fields,
+    clean: Clean<'a>,
     host: &'a str,
     request_id: &'a [u8],
     who: &'a Identity,
@@ -140,9 +159,6 @@ pub(super) struct ToApplication<'a> {
     told: Option<Told<'a>>,
     trace: Carried,
     keys: Keys<'a>,
-    dropped: Dropped<'a>,
-    /// Several of them in one line.
-    cookies: Option<Vec<u8>>,
 }
 
 /// What is said of a request beside its own headers.
@@ -162,24 +178,18 @@ impl<'a> ToApplication<'a> {
     pub(super) fn new(fields: &'a Fields, said: Said<'a>) -> Self {
         let Said { host, request_id, who, told, trace, keys } = said;
         let told = (told == ForwardedCertificate::Append).then(|| Told::take(fields));
-        let cookies = joined_cookies(fields);
-        let names = UNSAID
-            .and(OURS)
-            .and(trace.dropped)
-            .with_if(Name::Host, true)
-            .with_if(Name::Cookie, cookies.is_some());
-        let dropped = Dropped::of(fields, names, true);
-        Self { fields, host, request_id, who, told, trace, keys, dropped, cookies }
+        let clean = Clean::of(fields, OURS.and(trace.dropped).with_if(Name::Host, true));
+        Self { clean, host, request_id, who, told, trace, keys }
     }
 
     /// What the gateway says of its callers is believed, as the gateway is; the gateway itself comes last.
     fn forwarded_for(&self) -> Option<Vec<u8>> {
-        if self.dropped.names_option(Name::XForwardedFor.as_str().as_bytes()) {
+        if self.clean.is_of_hop(Name::XForwardedFor) {
             return None;
         }
         let is_text = |value: &&[u8]| value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
         let mut all = Vec::new();
-        for value in self.fields.values(Name::XForwardedFor).filter(is_text) {
+        for value in self.clean.fields.values(Name::XForwardedFor).filter(is_text) {
             all.extend_from_slice(value);
             all.extend_from_slice(b", ");
         }
@@ -193,24 +203,20 @@ impl<'a> ToApplication<'a> {
 
 impl Passed for ToApplication<'_> {
     fn each(&self, mut tell: impl FnMut(Field<'_>)) {
-        for field in self.fields.iter() {
-            if !self.dropped.has(&field) && !self.keys.has(field.name) {
+        // First, as RFC 9110 section 7.2 has it.
+        tell(Field::of(Name::Host, self.host.as_bytes()));
+        self.clean.each(|field| {
+            if !self.keys.has(field.name) {
                 tell(field);
             }
-        }
+        });
         let mut say = |name, value: &[u8]| tell(Field::of(name, value));
-        if let Some(cookies) = &self.cookies
-            && !self.dropped.names_option(Name::Cookie.as_str().as_bytes())
-        {
-            say(Name::Cookie, cookies);
-        }
-        if accepts_trailers(self.fields) {
+        if accepts_trailers(self.clean.fields) {
             say(Name::Te, b"trailers");
         }
         if let Some(parent) = &self.trace.parent {
             say(Name::Traceparent, parent.as_bytes());
         }
-        say(Name::Host, self.host.as_bytes());
         say(Name::XRequestId, self.request_id);
         say(Name::XForwardedProto, self.who.proto.as_bytes());
         match self.forwarded_for() {

@@ -209,13 +209,13 @@ fn request(outgoing: &Outgoing<'_, impl Passed>, scheme: Scheme) -> Result<Reque
         )
     };
     // They frame and name things in HTTP/1.1 only.
-    const DROPPED: Names = Names::of(&[Name::Host, Name::TransferEncoding, Name::Connection, Name::Upgrade]);
+    let dropped = Names::of(&[Name::Host, Name::TransferEncoding, Name::Connection, Name::Upgrade]);
     let (mut fields, mut parts) = (Fields::new(), Parts::default());
     outgoing.fields.each(|field| {
         if field.known == Some(Name::Host) {
             parts.authority = Authority::try_from(field.value).ok();
         }
-        if !field.is_one_of(DROPPED) {
+        if !field.is_one_of(dropped) {
             fields.push_field(field);
         }
     });

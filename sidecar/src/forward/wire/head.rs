@@ -285,9 +285,9 @@ pub(super) fn field_line(line: &[u8]) -> Result<Place, Denial> {
         let wrong = value.iter().copied().find(|byte| !is_value(*byte));
         return Err(wrong_in_value(wrong.unwrap_or_default()));
     }
-    let begun = value.trim_ascii_start();
-    let begin = line.len() - begun.len();
-    Ok(Place { name: 0..end, value: begin..begin + begun.trim_ascii_end().len() })
+    let rest = value.trim_ascii_start();
+    let begin = line.len() - rest.len();
+    Ok(Place { name: 0..end, value: begin..begin + rest.trim_ascii_end().len() })
 }
 
 /// What is wrong with a line that has no name before a colon.

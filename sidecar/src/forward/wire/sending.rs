@@ -66,7 +66,9 @@ impl<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Sending<B> {
         let mut head = Vec::with_capacity(HEAD);
         head.extend_from_slice(method.as_str().as_bytes());
         head.push(b' ');
-        target.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
+        for part in target {
+            head.extend_from_slice(part.as_bytes());
+        }
         head.extend_from_slice(b" HTTP/1.1\r\n");
         let mut has_length = false;
         fields.each(|field| match (field.known, &mut framing) {

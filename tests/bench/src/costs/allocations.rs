@@ -75,11 +75,11 @@ fn a_request_allocates_little() {
         });
         way(pki, Sent { door: HTTP, offer: Offer::Http1 }).answers(&Asked::get(2)).await.unwrap();
         for (what, door, offer, most) in [
-            ("HTTP/1.1", HTTP, Offer::Http1, 17.5),
-            ("HTTP/1.1 with HTTP Basic", BASIC, Offer::Http1, 27.5),
-            ("HTTP/1.1 with a secret header", HEADER, Offer::Http1, 30.5),
-            ("HTTP/1.1 with rules", RULES, Offer::Http1, 17.5),
-            ("HTTP/2", HTTP, Offer::Http2, 17.5),
+            ("HTTP/1.1", HTTP, Offer::Http1, 7.5),
+            ("HTTP/1.1 with HTTP Basic", BASIC, Offer::Http1, 13.5),
+            ("HTTP/1.1 with a secret header", HEADER, Offer::Http1, 12.5),
+            ("HTTP/1.1 with rules", RULES, Offer::Http1, 7.5),
+            ("HTTP/2", HTTP, Offer::Http2, 11.5),
             ("bytes", TCP, Offer::Nothing, 0.1),
         ] {
             let mut caller = caller(pki, Sent { door, offer }).await;

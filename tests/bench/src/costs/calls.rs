@@ -70,9 +70,9 @@ fn a_request_makes_few_system_calls() {
         let (http1, http2) =
             (Sent { door: HTTP, offer: Offer::Http1 }, Sent { door: HTTP, offer: Offer::Http2 });
         for (what, sent, connections, streams, most) in [
-            ("HTTP/1.1, one connection", http1, 1, 1, 7.4),
-            ("HTTP/1.1, 32 connections", http1, 32, 1, 5.2),
-            ("HTTP/2, one connection", http2, 1, 1, 7.4),
+            ("HTTP/1.1, one connection", http1, 1, 1, 6.8),
+            ("HTTP/1.1, 32 connections", http1, 32, 1, 4.8),
+            ("HTTP/2, one connection", http2, 1, 1, 6.8),
             // What one turn of the connection writes is sent at once, so that it stays below three.
             ("HTTP/2, 32 streams of one connection", http2, 1, 32, 3.0),
             ("bytes, one connection", Sent { door: TCP, offer: Offer::Nothing }, 1, 1, 6.8),

@@ -50,14 +50,15 @@ fn a_request_takes_few_instructions() {
     assert!(valgrind.is_ok(), "valgrind is missing: 'make prerequisites' brings it");
     stage(async |pki| {
         for (what, sent, most) in [
-            ("HTTP/1.1", Sent { door: HTTP, offer: Offer::Http1 }, 53_000.0),
-            ("HTTP/1.1 with HTTP Basic", Sent { door: BASIC, offer: Offer::Http1 }, 66_000.0),
-            ("HTTP/2", Sent { door: HTTP, offer: Offer::Http2 }, 75_000.0),
-            ("bytes", Sent { door: TCP, offer: Offer::Nothing }, 18_500.0),
+            ("HTTP/1.1", Sent { door: HTTP, offer: Offer::Http1 }, 31_000.0),
+            ("HTTP/1.1 with HTTP Basic", Sent { door: BASIC, offer: Offer::Http1 }, 40_000.0),
+            ("HTTP/2", Sent { door: HTTP, offer: Offer::Http2 }, 50_000.0),
+            ("bytes", Sent { door: TCP, offer: Offer::Nothing }, 14_500.0),
         ] {
             let few = instructions(pki, sent, 200).await;
-            let many = instructions(pki, sent, 1200).await;
-            bounded(&format!("instructions for a request, {what}"), (many - few) as f64 / 1000.0, most);
+            // Many, since a sidecar may look at its configuration once more in one of the two runs.
+            let many = instructions(pki, sent, 3200).await;
+            bounded(&format!("instructions for a request, {what}"), (many - few) as f64 / 3000.0, most);
         }
     });
 }
