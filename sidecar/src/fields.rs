@@ -249,7 +249,8 @@ impl Fields {
     /// None.
     pub fn new() -> Self {
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-        let (text, list) = spare.unwrap_or_default();
+        let (mut text, list) = spare.unwrap_or_default();
+        text.clear();
         Self { text, list, names: Names::default(), has_underscores: false }
     }
 
@@ -439,9 +440,8 @@ impl Drop for Fields {
         if text.capacity() > KEPT.0 || list.capacity() > KEPT.1 {
             return;
         }
-        // Credentials may stand in it.
+        // Credentials may have stood in it, and room that is kept is kept for long.
         text.fill(0);
-        text.clear();
         list.clear();
         // A thread that ends keeps nothing.
         let _ = SPARE.try_with(|spare| {

@@ -144,7 +144,7 @@ async fn forward(session: &Session, turn: &Turn<'_>, body: CallerBody) -> Result
 
     let place = session.place(&permit, generation.gate.policy.door(session.connection.target.port));
 
-    let mut patience = Patience::new(worker, &session.connection, &head.fields, record.started());
+    let mut patience = Patience::new(worker, &session.connection, &head.fields);
     let fields = ToApplication::new(
         &head.fields,
         headers::Said {
@@ -180,7 +180,8 @@ async fn forward(session: &Session, turn: &Turn<'_>, body: CallerBody) -> Result
         outbound = body;
     }
     let waiting = record.waits();
-    let answer = upstream::send(session, &permit, &place, &patience, &outgoing, outbound).await;
+    let answer =
+        upstream::send(session, &permit, &place, &patience, &outgoing, outbound, waiting.since()).await;
     drop(waiting);
     let mut response = answer?;
     headers::to_caller(&mut response.fields);

@@ -75,7 +75,7 @@ impl Identity {
 /// Which of a head's fields stay on the hop on which they came.
 struct Dropped<'a> {
     names: Names,
-    /// What `Connection` names.
+    /// What `Connection` names of what is there: never more than there are fields, however long it is.
     options: Vec<&'a [u8]>,
     /// Whether other spellings of what is reserved or ours go too.
     in_every_spelling: bool,
@@ -83,24 +83,22 @@ struct Dropped<'a> {
 
 impl<'a> Dropped<'a> {
     fn of(fields: &'a Fields, names: Names, in_every_spelling: bool) -> Self {
-        Self {
-            names,
-            // By bytes: one that is not ASCII must not hide the options beside it.
-            options: fields
-                .values(Name::Connection)
-                .flat_map(|value| value.split(|byte| *byte == b','))
-                .map(<[u8]>::trim_ascii)
-                .collect(),
-            in_every_spelling: in_every_spelling && fields.has_underscores(),
+        let mut present: Vec<&[u8]> = Vec::new();
+        // By bytes: one that is not ASCII must not hide the options beside it.
+        let options = fields.values(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+        for option in options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()) {
+            let is_it = |name: &&[u8]| name.eq_ignore_ascii_case(option);
+            if let Some(name) = fields.iter().map(|field| field.name).find(is_it)
+                && !present.contains(&name)
+            {
+                present.push(name);
+            }
         }
+        Self { names, options: present, in_every_spelling: in_every_spelling && fields.has_underscores() }
     }
 
     fn has(&self, field: &Field<'_>) -> bool {
-        field.is_one_of(self.names) || self.names_option(field.name) || self.has_spelling(field)
-    }
-
-    fn names_option(&self, name: &[u8]) -> bool {
-        self.options.iter().any(|option| option.eq_ignore_ascii_case(name))
+        field.is_one_of(self.names) || self.options.contains(&field.name) || self.has_spelling(field)
     }
 
     fn has_spelling(&self, field: &Field<'_>) -> bool {
@@ -129,7 +127,7 @@ impl<'a> Clean<'a> {
 
     /// Whether `Connection` keeps it on its hop.
     fn is_of_hop(&self, name: Name) -> bool {
-        self.dropped.names_option(name.as_str().as_bytes())
+        self.dropped.options.contains(&name.as_str().as_bytes())
     }
 }
 
@@ -237,14 +235,9 @@ impl Passed for ToApplication<'_> {
 pub(super) fn to_caller(fields: &mut Fields) {
     // Mostly there is none.
     if fields.may_have(HOP_BY_HOP) {
-        let options: Vec<Vec<u8>> = Dropped::of(fields, HOP_BY_HOP, false)
-            .options
-            .iter()
-            .map(|option| option.to_ascii_lowercase())
-            .collect();
-        fields.retain(|field| {
-            !field.is_one_of(HOP_BY_HOP) && !options.iter().any(|option| *option == field.name)
-        });
+        let named: Vec<Vec<u8>> =
+            Dropped::of(fields, HOP_BY_HOP, false).options.into_iter().map(<[u8]>::to_vec).collect();
+        fields.retain(|field| !field.is_one_of(HOP_BY_HOP) && !named.iter().any(|name| *name == field.name));
     }
 }
 
@@ -260,7 +253,7 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
     let dropped = Dropped::of(&fields, LATE, false);
     strip(trailers, |name| {
         let is_late = Name::of_spelling(name.as_bytes()).is_some_and(|name| LATE.contains(name));
-        is_late || dropped.names_option(name.as_bytes())
+        is_late || dropped.options.contains(&name.as_bytes())
     });
 }
 

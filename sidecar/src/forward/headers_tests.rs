@@ -262,6 +262,16 @@ fn a_caller_may_tell_of_whom_it_calls_for_where_the_route_says_so() {
 }
 
 #[test]
+fn what_connection_names_takes_no_more_room_than_what_is_there() {
+    let mut given = fields(&[("x-a", "1"), ("x-b", "2"), ("X-A", "3")]);
+    given.add(Name::Connection, ",x-a, ,X-A,gone,".repeat(4000).as_bytes());
+    let dropped = Dropped::of(&given, UNSAID, true);
+    assert_eq!(dropped.options, [b"x-a"]);
+    assert!(dropped.options.capacity() <= 8, "{}", dropped.options.capacity());
+    assert_eq!(lines(&clean(&given)), [("x-b".to_owned(), "2".to_owned())]);
+}
+
+#[test]
 fn an_answer_loses_what_is_of_its_hop() {
     let mut answer = fields(&[
         ("server", "a"),

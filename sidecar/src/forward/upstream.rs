@@ -131,10 +131,11 @@ pub(super) async fn send(
     patience: &Patience,
     outgoing: &Outgoing<'_, impl Passed>,
     mut body: Outbound,
+    now: Instant,
 ) -> Result<Answered<Received>, Denial> {
     let is_empty = body.is_end_stream();
     let is_idempotent = outgoing.method.is_idempotent();
-    let (mut way, mut is_reused) = acquire(&session.worker, permit, place, patience.since()).await?;
+    let (mut way, mut is_reused) = acquire(&session.worker, permit, place, now).await?;
     let mut is_first = true;
     loop {
         // Pinned one by one: together in one future, the body would lie in it once more.

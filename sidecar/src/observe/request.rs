@@ -88,11 +88,6 @@ impl Record {
         })
     }
 
-    /// When its head had come.
-    pub(crate) fn started(&self) -> Instant {
-        self.started
-    }
-
     /// The policy lets it in.
     pub(crate) fn permitted(&self, permit: &Permit<'_>) {
         if self.kept.is_some() {
@@ -173,7 +168,9 @@ impl Record {
 
 /// As HTTP/1.1's `Host` or the target names it.
 fn host(head: &RequestHead) -> Option<&str> {
-    head.authority().or_else(|| std::str::from_utf8(head.fields.first(Name::Host)?).ok())
+    let given = || std::str::from_utf8(head.fields.first(Name::Host)?).ok();
+    // What is no host name could be made to look like something else in a log.
+    head.authority().or_else(given).filter(|host| host.is_ascii())
 }
 
 const fn protocol(version: Version) -> &'static str {
@@ -239,6 +236,13 @@ impl Record {
 pub(crate) struct Waiting<'a> {
     record: &'a Record,
     since: Instant,
+}
+
+impl Waiting<'_> {
+    /// When it began.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
 }
 
 impl Drop for Waiting<'_> {

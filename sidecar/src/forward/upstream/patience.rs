@@ -16,7 +16,6 @@ use crate::worker::Worker;
 /// An answer is given up once nothing of its request has moved for so long: the limit on idle connections, or the
 /// caller's own deadline where that is longer.
 pub(in crate::forward) struct Patience {
-    since: Instant,
     limit: Duration,
     /// Bytes of the request's body that have gone; none without a body.
     sent: Option<Rc<Cell<u64>>>,
@@ -32,14 +31,9 @@ pub(crate) struct Timers(RefCell<Vec<Pin<Box<Sleep>>>>);
 const SPARE: usize = 64;
 
 impl Patience {
-    /// For a request with these headers, whose own had come `since`. A deadline is noted on the connection too, which would else be closed
+    /// For a request with these headers. A deadline is noted on the connection too, which would else be closed
     /// when it was silent for too long.
-    pub(in crate::forward) fn new(
-        worker: &Worker,
-        connection: &Connection,
-        fields: &Fields,
-        since: std::time::Instant,
-    ) -> Self {
+    pub(in crate::forward) fn new(worker: &Worker, connection: &Connection, fields: &Fields) -> Self {
         let mut limit = worker.limits().idle;
         if let Some(deadline) = deadline(fields)
             && deadline > limit
@@ -49,12 +43,7 @@ impl Patience {
             let until = worker.now().saturating_add(limit.as_secs());
             connection.patient_until.set(connection.patient_until.get().max(until));
         }
-        Self { since: since.into(), limit, sent: None, timers: Rc::clone(&worker.timers) }
-    }
-
-    /// From when on it is waited.
-    pub(super) fn since(&self) -> std::time::Instant {
-        self.since.into_std()
+        Self { limit, sent: None, timers: Rc::clone(&worker.timers) }
     }
 
     /// As long as the body moves there is no hurry.
@@ -74,7 +63,7 @@ impl Patience {
             if let Poll::Ready(answer) = answer.as_mut().poll(context) {
                 return Poll::Ready(Some(answer));
             }
-            let alarm = alarm.get_or_insert_with(|| self.timers.alarm(self.since + self.limit));
+            let alarm = alarm.get_or_insert_with(|| self.timers.alarm(Instant::now() + self.limit));
             loop {
                 ready!(alarm.poll(context));
                 let now = count();
@@ -198,7 +187,6 @@ mod tests {
         let timers = Rc::<Timers>::default();
         for (limit, other) in [(200, 50), (50, 200), (200, 50)] {
             let patience = |limit| Patience {
-                since: Instant::now(),
                 limit: Duration::from_millis(limit),
                 sent: None,
                 timers: Rc::clone(&timers),
@@ -217,7 +205,6 @@ mod tests {
     async fn a_request_that_moves_is_waited_for() {
         let sent = Rc::new(Cell::new(0));
         let patience = Patience {
-            since: Instant::now(),
             limit: Duration::from_millis(200),
             sent: Some(Rc::clone(&sent)),
             timers: Rc::default(),
