@@ -1,5 +1,6 @@
 //! One request, from its head to the end of its answer: what is counted and told of it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -67,7 +68,7 @@ impl Record {
         let trace = Trace::of(&head.fields, worker.sampling_ppm());
         let is_told = worker.access_log() || trace.is_some_and(|trace| trace.is_recorded);
         let kept = is_told.then(|| {
-            let (method, path) = (head.method.clone(), head.path().into());
+            let (method, path) = (head.method.clone(), shown(head.path()).into());
             Box::new(Kept { method, path, host: host(head).map(Into::into), id: id().into() })
         });
         Rc::new(Self {
@@ -129,13 +130,14 @@ impl Record {
             ..self.outcome()
         };
         let trace_id = self.trace.as_ref().map(Trace::id);
-        let asked = Asked { trace_id: trace_id.as_deref(), ..asked(head, id) };
+        let path = shown(head.path());
+        let asked = Asked { trace_id: trace_id.as_deref(), ..asked(head, &path, id) };
         line::refused(denial, peer, port, self.connection.party(), asked, outcome);
     }
 
     /// It would have been refused.
     pub(crate) fn spared(&self, denial: &Denial, head: &RequestHead, id: &str) {
-        self.worker.spare(denial, &self.connection, asked(head, id));
+        self.worker.spare(denial, &self.connection, asked(head, &shown(head.path()), id));
     }
 
     /// It has a body, of which so much has been taken.
@@ -177,11 +179,20 @@ const fn protocol(version: Version) -> &'static str {
     if matches!(version, Version::HTTP_2) { "HTTP/2" } else { "HTTP/1.1" }
 }
 
-fn asked<'a>(head: &'a RequestHead, id: &'a str) -> Asked<'a> {
+/// A path as it may be told: HTTP/2's may be no ASCII, and terminals take some of that for commands.
+fn shown(path: &str) -> Cow<'_, str> {
+    if path.is_ascii() {
+        return path.into();
+    }
+    let plain = |byte: u8| if byte.is_ascii() { char::from(byte).into() } else { format!("%{byte:02X}") };
+    path.bytes().map(plain).collect::<String>().into()
+}
+
+fn asked<'a>(head: &'a RequestHead, path: &'a str, id: &'a str) -> Asked<'a> {
     Asked {
         method: Some(head.method.as_str()),
         host: host(head),
-        path: Some(head.path()),
+        path: Some(path),
         protocol: Some(protocol(head.version)),
         request_id: Some(id),
         trace_id: None,
@@ -262,5 +273,24 @@ impl Drop for Record {
         if let Some(trace) = self.trace.filter(|trace| trace.is_recorded) {
             self.worker.spans().send(self.finished(kept, trace));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Uri;
+
+    use super::*;
+
+    #[test]
+    fn no_caller_writes_what_a_terminal_takes_for_a_command() {
+        for (path, expected) in [("/a%20b", "/a%20b"), ("/\u{9b}2J/\u{202e}x", "/%C2%9B2J/%E2%80%AEx")] {
+            assert_eq!(shown(path), expected);
+        }
+        let mut head = RequestHead::of_target(Method::GET, &Uri::from_static("/"));
+        head.fields.add(Name::Host, "a\u{9b}2J".as_bytes());
+        assert_eq!(host(&head), None);
+        head.fields.set(Name::Host, b"a");
+        assert_eq!(host(&head), Some("a"));
     }
 }

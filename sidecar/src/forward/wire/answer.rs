@@ -5,7 +5,8 @@ use bytes::{Buf as _, BytesMut};
 use http::{Method, StatusCode};
 use hyper::ext::ReasonPhrase;
 
-use super::head::{self, Framing, LineEnds, Lines, Persistence, field_line, is_value};
+use super::head::{self, Framing, Persistence, field_line, is_value};
+use super::lines::{LineEnds, Lines};
 use crate::authorize::{Code, Denial};
 use crate::fields::{Fields, Name};
 use crate::forward::message::Answered;

@@ -3,7 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::chunked::Chunked;
-use super::head::{Lines, field_line};
+use super::head::field_line;
+use super::lines::Lines;
 use crate::authorize::{Code, Denial};
 
 /// Takes off the framing as the body comes.

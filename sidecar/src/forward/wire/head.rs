@@ -7,7 +7,8 @@ use std::ops::Range;
 use memchr::{memchr, memrchr};
 
 use super::Bounds;
-use crate::authorize::host::Host;
+use super::lines::Lines;
+use super::target;
 use crate::authorize::{Code, Denial};
 use crate::fields::{Fields, Name};
 use crate::forward::message::Target;
@@ -77,92 +78,8 @@ pub(super) fn too_many(limit: usize) -> Denial {
     Denial::new(Code::TooManyHeaders, format!("more than the {limit} headers that are allowed"))
 }
 
-fn malformed(what: &'static str) -> Denial {
+pub(super) fn malformed(what: &'static str) -> Denial {
     Denial::new(Code::MalformedHead, what)
-}
-
-/// Finds the ends of the lines of a head of which a part is there.
-#[derive(Debug, Default)]
-pub(super) struct LineEnds {
-    /// Where the line begins that is not whole yet.
-    line: usize,
-    /// Up to where an LF was looked for.
-    seen: usize,
-    /// Where the LFs of the first lines are.
-    ends: [usize; LINES],
-    /// How many lines there were.
-    count: usize,
-}
-
-/// Lines of which the ends are kept: so many has nearly every head.
-const LINES: usize = 16;
-
-/// A line that is whole.
-pub(super) struct Line {
-    /// Where its LF stands.
-    pub(super) end: usize,
-    pub(super) is_first: bool,
-    pub(super) is_empty: bool,
-}
-
-impl LineEnds {
-    /// The next line in `bytes`, which begin where the head does, and are more than before if there was none.
-    ///
-    /// # Errors
-    /// [`Code::MalformedHead`] if it ends without a CR.
-    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<Line>, Denial> {
-        let Some(at) = bytes.get(self.seen..).and_then(|unseen| memchr(b'\n', unseen)) else {
-            self.seen = bytes.len();
-            return Ok(None);
-        };
-        let end = self.seen + at;
-        let Some((b'\r', content)) = bytes.get(self.line..end).unwrap_or_default().split_last() else {
-            return Err(malformed("an LF stands without a CR before it"));
-        };
-        let line = Line { end, is_first: self.line == 0, is_empty: content.is_empty() };
-        if let Some(place) = self.ends.get_mut(self.count) {
-            *place = end;
-        }
-        self.count += 1;
-        (self.line, self.seen) = (end + 1, end + 1);
-        Ok(Some(line))
-    }
-
-    /// The lines of the head, once it is whole.
-    pub(super) fn lines<'a>(&'a self, head: &'a [u8]) -> Lines<'a> {
-        Lines { text: head, at: 0, ends: self.ends.get(..self.count).unwrap_or(&self.ends) }
-    }
-}
-
-/// Lines without their CRLF, and where each begins.
-pub(super) struct Lines<'a> {
-    text: &'a [u8],
-    at: usize,
-    /// Where LFs are known to be, from the first line on.
-    ends: &'a [usize],
-}
-
-impl<'a> Lines<'a> {
-    pub(super) const fn of(text: &'a [u8]) -> Self {
-        Self { text, at: 0, ends: &[] }
-    }
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = (usize, &'a [u8]);
-
-    fn next(&mut self) -> Option<(usize, &'a [u8])> {
-        let at = self.at;
-        let end = match self.ends.split_first() {
-            Some((end, rest)) => {
-                self.ends = rest;
-                *end
-            }
-            None => at + memchr(b'\n', self.text.get(at..)?)?,
-        };
-        self.at = end + 1;
-        self.text.get(at..=end)?.strip_suffix(b"\r\n").map(|line| (at, line))
-    }
 }
 
 fn request_line<'a>(line: &'a [u8], bounds: &Bounds) -> Result<RequestLine<'a>, Denial> {
@@ -189,65 +106,13 @@ fn request_line<'a>(line: &'a [u8], bounds: &Bounds) -> Result<RequestLine<'a>, 
         _ => return Err(malformed("the request line ends in no version")),
     };
     if target.len() > bounds.target {
-        return Err(too_long(target.len(), bounds.target));
+        return Err(target::too_long(target.len(), bounds.target));
     }
     if method == b"CONNECT" {
         return Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel"));
     }
-    let target = read_target(target, method.len() + 1)?;
+    let target = target::read(target, method.len() + 1)?;
     Ok(RequestLine { method, target, is_http11 })
-}
-
-pub(in crate::forward) fn too_long(length: usize, limit: usize) -> Denial {
-    let reason = format!("the request's target holds {length} bytes where {limit} are allowed");
-    Denial::new(Code::TargetTooLong, reason)
-}
-
-/// In origin form, absolute form, or `*` (RFC 9112 section 3.2). What the path means is judged later, in its
-/// canonical form; here it only must not be cut off or rejected by the type that holds it for HTTP/2. It begins `at` so many bytes.
-fn read_target(target: &[u8], at: usize) -> Result<Target, Denial> {
-    let ambiguous = |what: &'static str| Denial::new(Code::AmbiguousPath, what);
-    if target == b"*" {
-        return Ok(Target { authority: None, path: at..at + 1, query: None });
-    }
-    let authority = match target.first() {
-        Some(b'/') => None,
-        _ => Some(read_authority(target)?),
-    };
-    let begin = authority.as_ref().map_or(0, |place| place.end);
-    let middle = memchr(b'?', target.get(begin..).unwrap_or_default()).map(|middle| begin + middle);
-    let path = begin..middle.unwrap_or(target.len());
-    let query = middle.map(|middle| middle + 1..target.len());
-    let part = |place: &Range<usize>| target.get(place.clone()).unwrap_or_default();
-    let is_right = every(part(&path), is_path);
-    let is_query_right = query.as_ref().is_none_or(|query| every(part(query), is_query));
-    if !is_right || !is_query_right {
-        return Err(ambiguous(if memchr(b'#', target).is_some() {
-            "the request's target holds a fragment"
-        } else if is_right {
-            "the request's query holds a character that must be percent-encoded"
-        } else {
-            "the request's path holds a character that must be percent-encoded"
-        }));
-    }
-    let moved = |place: Range<usize>| at + place.start..at + place.end;
-    Ok(Target { authority: authority.map(moved), path: moved(path), query: query.map(moved) })
-}
-
-/// Where in `http://host` the host stands.
-fn read_authority(target: &[u8]) -> Result<Range<usize>, Denial> {
-    let after = |scheme: &[u8]| {
-        let (given, _) = target.split_at_checked(scheme.len())?;
-        given.eq_ignore_ascii_case(scheme).then_some(scheme.len())
-    };
-    let begin = after(b"http://")
-        .or_else(|| after(b"https://"))
-        .ok_or_else(|| malformed("the request's target is neither a path nor an http or https URI"))?;
-    let rest = target.get(begin..).unwrap_or_default();
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    let text = std::str::from_utf8(rest.get(..end).unwrap_or_default())
-        .map_err(|_| Denial::new(Code::InvalidHost, "the authority of the request's target is no text"))?;
-    Host::parse(text).map(|_| begin..begin + end)
 }
 
 /// Where in a line a field's name and value stand.
@@ -435,7 +300,7 @@ fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// Without an early end, so that many bytes are looked at in one step.
-fn every(bytes: &[u8], is_right: impl Fn(u8) -> bool) -> bool {
+pub(super) fn every(bytes: &[u8], is_right: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & is_right(*byte))
 }
 
@@ -470,15 +335,6 @@ const fn is_token_byte(byte: u8) -> bool {
 /// RFC 9110 section 5.5: no control character but the tab.
 pub(super) const fn is_value(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
-}
-
-/// What the type for a target takes, in ASCII.
-const fn is_path(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'?' | b'`')
-}
-
-const fn is_query(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'#' | b'<' | b'>')
 }
 
 #[cfg(test)]

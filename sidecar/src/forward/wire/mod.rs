@@ -7,7 +7,8 @@
 //! * [`request`] reads heads of requests, [`answer`] those of answers, [`rest`] their bodies, which [`decoder`] takes out
 //!   of their chunks.
 //! * [`sending`] writes a request anew, [`answering`] an answer.
-//! * [`head`] judges one whole head, [`chunked`] follows one body: pure, by the byte.
+//! * [`head`] judges one whole head, [`lines`] finds its lines, [`target`] reads what a request's first one names, and
+//!   [`chunked`] follows one body: pure, by the byte.
 //! * [`proofs`] reads and writes messages without a connection.
 //! * [`frames`] notices what the engine refuses by itself in HTTP/2, which needs a decoder to be judged before.
 
@@ -17,19 +18,22 @@ mod chunked;
 mod decoder;
 mod frames;
 mod head;
+mod lines;
 mod proofs;
 pub(super) mod request;
 mod rest;
 mod sending;
+mod target;
 
 pub(super) use self::answering::Asked;
 pub(super) use self::chunked::{TRAILER_BYTES, TRAILERS};
 pub(super) use self::frames::{Frames, Refusal};
-pub(super) use self::head::{is_framing, too_long};
+pub(super) use self::head::is_framing;
 pub use self::proofs::{Answer, Asking, read_answer, read_requests, written, written_answer};
 pub(super) use self::request::too_large;
 pub(super) use self::rest::Rest;
 pub(super) use self::sending::{Fault, Sending};
+pub(super) use self::target::too_long;
 
 use crate::limits::Limits;
 

@@ -4,7 +4,8 @@
 use bytes::{Buf as _, BytesMut};
 use http::{Method, Uri, Version};
 
-use super::head::{self, Body, LineEnds, Lines};
+use super::head::{self, Body};
+use super::lines::{LineEnds, Lines};
 use super::{Bounds, Rest};
 use crate::authorize::{Code, Denial};
 use crate::fields::Name;
