@@ -44,6 +44,14 @@ struct Entry {
     value: Range<usize>,
 }
 
+impl Entry {
+    /// What it points to.
+    fn field<'a>(&self, text: &'a [u8]) -> Field<'a> {
+        let part = |place: &Range<usize>| text.get(place.clone()).unwrap_or_default();
+        Field { known: self.known, name: part(&self.name), value: part(&self.value) }
+    }
+}
+
 /// One field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -105,7 +113,7 @@ impl Fields {
     /// Those that are passed on.
     pub(crate) fn of(passed: &impl Passed) -> Self {
         let mut fields = Self::new();
-        passed.each(|field| fields.push_field(field));
+        passed.each(|field| fields.push(field.name, field.value));
         fields
     }
 
@@ -135,32 +143,22 @@ impl Fields {
         let has_underscore = text.contains(&b'_');
         let known = Name::of(text);
         if let Some(name) = known {
-            self.names = self.names.with_if(name, true);
+            self.names = self.names.with(name);
         }
         self.has_underscores |= has_underscore;
         self.list.push(Entry { known, name, value });
         (known, has_underscore)
     }
 
-    /// Adds one at the end, its name in lower case.
-    pub fn push(&mut self, name: &str, value: &[u8]) {
-        let name = self.add_text(name.as_bytes());
-        let value = self.add_text(value);
-        self.note(name, value);
-    }
-
     /// Adds one at the end.
-    pub fn add(&mut self, name: Name, value: &[u8]) {
-        let place = self.add_text(name.as_str().as_bytes());
-        let value = self.add_text(value);
-        self.names = self.names.with_if(name, true);
-        self.list.push(Entry { known: Some(name), name: place, value });
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: &[u8]) {
+        let (name, value) = (self.add_text(name.as_ref()), self.add_text(value));
+        self.note(name, value);
     }
 
-    /// Adds one of another head at the end.
-    pub(crate) fn push_field(&mut self, field: Field<'_>) {
-        let (name, value) = (self.add_text(field.name), self.add_text(field.value));
-        self.note(name, value);
+    /// Adds one with a known name at the end.
+    pub fn add(&mut self, name: Name, value: &[u8]) {
+        self.push(name.as_str(), value);
     }
 
     /// Puts one in the place of all of its name.
@@ -171,11 +169,7 @@ impl Fields {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.list.iter().map(|entry| self.field(entry))
-    }
-
-    fn field(&self, entry: &Entry) -> Field<'_> {
-        Field { known: entry.known, name: self.text(&entry.name), value: self.text(&entry.value) }
+        self.list.iter().map(|entry| entry.field(&self.text))
     }
 
     /// How many there are.
@@ -240,10 +234,7 @@ impl Fields {
     /// Takes out all for which it isn't so.
     pub fn retain(&mut self, mut is_kept: impl FnMut(Field<'_>) -> bool) {
         let Self { text, list, .. } = self;
-        let part = |place: &Range<usize>| text.get(place.clone()).unwrap_or_default();
-        list.retain(|entry| {
-            is_kept(Field { known: entry.known, name: part(&entry.name), value: part(&entry.value) })
-        });
+        list.retain(|entry| is_kept(entry.field(text)));
     }
 
     /// Of a map, as HTTP/2's engine has them.

@@ -139,10 +139,16 @@ impl Names {
         Self(self.0 | other.0)
     }
 
+    /// These, and one more.
+    #[must_use]
+    pub const fn with(self, name: Name) -> Self {
+        Self(self.0 | name.bit())
+    }
+
     /// These, and one more if `condition` holds.
     #[must_use]
     pub const fn with_if(self, name: Name, condition: bool) -> Self {
-        if condition { Self(self.0 | name.bit()) } else { self }
+        if condition { self.with(name) } else { self }
     }
 
     /// Whether it is one of them.

@@ -76,7 +76,7 @@ fn client_cert(caller: &Caller) -> Option<Rc<str>> {
 
 /// What can stand in a header.
 fn header(text: &str) -> Option<Rc<str>> {
-    HeaderValue::from_str(text).ok().map(|_| text.into())
+    HeaderValue::from_bytes(text.as_bytes()).ok().map(|_| text.into())
 }
 
 /// Quoted where Envoy's format for the header needs it.

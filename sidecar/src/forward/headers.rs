@@ -72,46 +72,27 @@ impl Identity {
     }
 }
 
-/// Which of a head's fields stay on the hop on which they came.
-struct Dropped<'a> {
-    names: Names,
-    /// What `Connection` names of what is there: never more than there are fields, however long it is.
-    options: Vec<&'a [u8]>,
-    /// Whether other spellings of what is reserved or ours go too.
-    in_every_spelling: bool,
-}
-
-impl<'a> Dropped<'a> {
-    fn of(fields: &'a Fields, names: Names, in_every_spelling: bool) -> Self {
-        let mut present: Vec<&[u8]> = Vec::new();
-        // By bytes: one that is not ASCII must not hide the options beside it.
-        let options = fields.values(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
-        for option in options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()) {
-            let is_it = |name: &&[u8]| name.eq_ignore_ascii_case(option);
-            if let Some(name) = fields.iter().map(|field| field.name).find(is_it)
-                && !present.contains(&name)
-            {
-                present.push(name);
-            }
+/// What `Connection` names of what is there: never more than there are fields, however long it is.
+fn named_by_connection(fields: &Fields) -> Vec<&[u8]> {
+    let mut named: Vec<&[u8]> = Vec::new();
+    // By bytes: one that is not ASCII must not hide the options beside it.
+    let options = fields.values(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+    for option in options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()) {
+        let is_it = |name: &&[u8]| name.eq_ignore_ascii_case(option);
+        if let Some(name) = fields.iter().map(|field| field.name).find(is_it)
+            && !named.contains(&name)
+        {
+            named.push(name);
         }
-        Self { names, options: present, in_every_spelling: in_every_spelling && fields.has_underscores() }
     }
-
-    fn has(&self, field: &Field<'_>) -> bool {
-        field.is_one_of(self.names) || self.options.contains(&field.name) || self.has_spelling(field)
-    }
-
-    fn has_spelling(&self, field: &Field<'_>) -> bool {
-        self.in_every_spelling
-            && field.known.is_none()
-            && Name::of_spelling(field.name).is_some_and(|name| RESERVED.and(OURS).contains(name))
-    }
+    named
 }
 
 /// What of a caller's fields may be passed on, with cookies in one field.
 struct Clean<'a> {
     fields: &'a Fields,
-    dropped: Dropped<'a>,
+    dropped: Names,
+    named: Vec<&'a [u8]>,
     /// Where there are several.
     cookies: Option<Vec<u8>>,
 }
@@ -121,19 +102,30 @@ impl<'a> Clean<'a> {
     /// spelling of those that are reserved), and without these.
     fn of(fields: &'a Fields, names: Names) -> Self {
         let cookies = joined_cookies(fields);
-        let names = UNSAID.and(names).with_if(Name::Cookie, cookies.is_some());
-        Self { fields, dropped: Dropped::of(fields, names, true), cookies }
+        let dropped = UNSAID.and(names).with_if(Name::Cookie, cookies.is_some());
+        Self { fields, dropped, named: named_by_connection(fields), cookies }
+    }
+
+    fn drops(&self, field: &Field<'_>) -> bool {
+        field.is_one_of(self.dropped) || self.named.contains(&field.name) || self.is_disguised(field)
+    }
+
+    /// Whether it is another spelling of what is reserved or ours.
+    fn is_disguised(&self, field: &Field<'_>) -> bool {
+        self.fields.has_underscores()
+            && field.known.is_none()
+            && Name::of_spelling(field.name).is_some_and(|name| RESERVED.and(OURS).contains(name))
     }
 
     /// Whether `Connection` keeps it on its hop.
     fn is_of_hop(&self, name: Name) -> bool {
-        self.dropped.options.contains(&name.as_str().as_bytes())
+        self.named.contains(&name.as_str().as_bytes())
     }
 }
 
 impl Passed for Clean<'_> {
     fn each(&self, mut tell: impl FnMut(Field<'_>)) {
-        self.fields.iter().filter(|field| !self.dropped.has(field)).for_each(&mut tell);
+        self.fields.iter().filter(|field| !self.drops(field)).for_each(&mut tell);
         if let Some(cookies) = &self.cookies
             && !self.is_of_hop(Name::Cookie)
         {
@@ -176,7 +168,7 @@ impl<'a> ToApplication<'a> {
     pub(super) fn new(fields: &'a Fields, said: Said<'a>) -> Self {
         let Said { host, request_id, who, told, trace, keys } = said;
         let told = (told == ForwardedCertificate::Append).then(|| Told::take(fields));
-        let clean = Clean::of(fields, OURS.and(trace.dropped).with_if(Name::Host, true));
+        let clean = Clean::of(fields, OURS.and(trace.dropped).with(Name::Host));
         Self { clean, host, request_id, who, told, trace, keys }
     }
 
@@ -185,9 +177,8 @@ impl<'a> ToApplication<'a> {
         if self.clean.is_of_hop(Name::XForwardedFor) {
             return None;
         }
-        let is_text = |value: &&[u8]| value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
         let mut all = Vec::new();
-        for value in self.clean.fields.values(Name::XForwardedFor).filter(is_text) {
+        for value in self.clean.fields.values(Name::XForwardedFor).filter(|value| value.is_ascii()) {
             all.extend_from_slice(value);
             all.extend_from_slice(b", ");
         }
@@ -235,8 +226,7 @@ impl Passed for ToApplication<'_> {
 pub(super) fn to_caller(fields: &mut Fields) {
     // Mostly there is none.
     if fields.may_have(HOP_BY_HOP) {
-        let named: Vec<Vec<u8>> =
-            Dropped::of(fields, HOP_BY_HOP, false).options.into_iter().map(<[u8]>::to_vec).collect();
+        let named: Vec<Vec<u8>> = named_by_connection(fields).into_iter().map(<[u8]>::to_vec).collect();
         fields.retain(|field| !field.is_one_of(HOP_BY_HOP) && !named.iter().any(|name| *name == field.name));
     }
 }
@@ -250,10 +240,10 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         return;
     }
     let fields = Fields::of_map(trailers);
-    let dropped = Dropped::of(&fields, LATE, false);
+    let named = named_by_connection(&fields);
     strip(trailers, |name| {
         let is_late = Name::of_spelling(name.as_bytes()).is_some_and(|name| LATE.contains(name));
-        is_late || dropped.options.contains(&name.as_bytes())
+        is_late || named.contains(&name.as_bytes())
     });
 }
 

@@ -1,13 +1,12 @@
 //! Refusals as the caller sees them: problem documents (RFC 9457), for gRPC a status.
 
-use std::fmt::Write as _;
-
 use http::{Method, StatusCode};
 use serde::Serialize;
 
 use super::message::{Answered, RequestHead};
 use crate::authorize::{Code, Denial};
 use crate::fields::Name;
+use crate::text::percent_encoded;
 
 /// What stands in the document. No secret, and nothing of the inside but the reason.
 #[derive(Serialize)]
@@ -85,7 +84,8 @@ pub(super) fn response(denial: &Denial, request_id: &str, wanted: Wanted) -> Ans
 /// Trailers only, in the words of gRPC: the head is the end.
 fn grpc(denial: &Denial, request_id: &str) -> Answered<Vec<u8>> {
     let mut response = common(StatusCode::OK, "application/grpc", request_id, Vec::new());
-    let message = percent_encoded(&denial.to_string());
+    // Printable ASCII but for the percent sign stays as it is.
+    let message = percent_encoded(&denial.to_string(), |byte| matches!(byte, b' '..=b'~') && byte != b'%');
     response.fields.push("grpc-status", denial.code.grpc_status().to_string().as_bytes());
     response.fields.push("grpc-message", message.as_bytes());
     response.fields.push("postern-code", denial.code.as_str().as_bytes());
@@ -98,20 +98,6 @@ fn common(status: StatusCode, kind: &str, request_id: &str, body: Vec<u8>) -> An
     response.fields.add(Name::CacheControl, b"no-store");
     response.fields.add(Name::XRequestId, request_id.as_bytes());
     response
-}
-
-/// As gRPC wants `grpc-message`: printable ASCII but for the percent sign stays, every other byte is written in hex.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if matches!(byte, b' '..=b'~') && byte != b'%' {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl<'a> Told<'a> {
     /// Says it with the caller's own element after it. The other two headers tell of one certificate alone, so the
     /// caller's own doesn't take the place of one that isn't told.
     pub(super) fn each(&self, own: Option<&str>, mut say: impl FnMut(Name, &[u8])) {
-        let own = own.filter(|own| own.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')));
+        let own = own.filter(|own| own.is_ascii());
         match (&self.forwarded, own) {
             (Some(told), Some(own)) => say(Name::XForwardedClientCert, format!("{told},{own}").as_bytes()),
             (Some(told), None) => say(Name::XForwardedClientCert, told.as_bytes()),

@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Version};
 
 use super::message::RequestHead;
 use crate::authorize::{Code, Denial};
-use crate::fields::{Fields, Name, Names};
+use crate::fields::{Fields, Name};
 
 /// How a caller asks for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,6 @@ pub(super) fn wish(head: &RequestHead) -> Result<Option<Wish>, Denial> {
             Some(_) => refused("the request asks for a protocol other than WebSocket"),
             None => Err(Denial::new(Code::ConnectRefused, "CONNECT asks for a tunnel")),
         };
-    }
-    if !fields.may_have(Names::of(&[Name::Upgrade, Name::Connection])) {
-        return Ok(None);
     }
     let mut protocols = fields.values(Name::Upgrade);
     let protocol = match (protocols.next(), protocols.next()) {

@@ -146,8 +146,8 @@ pub(super) async fn send(
             }
             Way::Many(stream) => {
                 // Boxed, since few applications speak HTTP/2 and all requests would be as large.
-                let sending = Box::pin(http2::send(stream, outgoing, body));
-                (patience.wait(pin!(sending)).await, is_first && is_empty)
+                let mut sending = Box::pin(http2::send(stream, outgoing, body));
+                (patience.wait(sending.as_mut()).await, is_first && is_empty)
             }
         };
         let Some(outcome) = outcome else {

@@ -15,6 +15,7 @@ use crate::fields::Name;
 use crate::forward::RequestHead;
 use crate::log::line::{self, Asked, Outcome};
 use crate::metrics::WorkerMetrics;
+use crate::text;
 use crate::worker::Worker;
 
 /// Bytes of a caller's text in a span.
@@ -181,11 +182,7 @@ const fn protocol(version: Version) -> &'static str {
 
 /// A path as it may be told: HTTP/2's may be no ASCII, and terminals take some of that for commands.
 fn shown(path: &str) -> Cow<'_, str> {
-    if path.is_ascii() {
-        return path.into();
-    }
-    let plain = |byte: u8| if byte.is_ascii() { char::from(byte).into() } else { format!("%{byte:02X}") };
-    path.bytes().map(plain).collect::<String>().into()
+    if path.is_ascii() { path.into() } else { text::percent_encoded(path, |_| true).into() }
 }
 
 fn asked<'a>(head: &'a RequestHead, path: &'a str, id: &'a str) -> Asked<'a> {
@@ -229,8 +226,8 @@ impl Record {
             took: self.started.elapsed(),
             waited: self.waited.get(),
             method: kept.method.clone(),
-            path: crate::text::clip(&kept.path, TEXT).into(),
-            host: kept.host.as_ref().map(|host| crate::text::clip(host, TEXT).into()),
+            path: text::clip(&kept.path, TEXT).into(),
+            host: kept.host.as_ref().map(|host| text::clip(host, TEXT).into()),
             version: self.version,
             peer: connection.peer,
             port: connection.target.port,

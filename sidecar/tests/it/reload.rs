@@ -328,6 +328,15 @@ async fn the_admin_endpoint_is_for_the_operator_alone() {
     assert_eq!(application.hits(), 0);
 }
 
+/// Lets one identity in.
+fn standalone(identity: &str) -> String {
+    format!(
+        "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
+         ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
+         routes: [{{name: r, port: 8080, callers: [{{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{identity}'}}]}}]}}]}}"
+    )
+}
+
 #[tokio::test]
 async fn standalone_files_are_watched() {
     crate::support::install_provider();
@@ -335,14 +344,7 @@ async fn standalone_files_are_watched() {
     let (gateway, other) = (pki.gateway(), pki.callers.client(OTHER));
     let application = Application::http().await;
     let ways = [(8080, application.address)];
-    let policy = |identity: &str| {
-        format!(
-            "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
-             ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
-             routes: [{{name: r, port: 8080, callers: [{{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{identity}'}}]}}]}}]}}"
-        )
-    };
-    let sidecar = Sidecar::start(&pki, &ways, &policy(ORDERS)).await;
+    let sidecar = Sidecar::start(&pki, &ways, &standalone(ORDERS)).await;
     let client = |leaf: &Leaf| Client::http1(sidecar.address(0), &pki.servers, leaf);
     assert!(is_let_in(&client(&gateway)).await);
 
@@ -354,7 +356,7 @@ async fn standalone_files_are_watched() {
     let line = sidecar.logged("rejected", |line| line["message"] == "configuration rejected").await;
     assert!(line["reason"].as_str().unwrap().contains("port 0"), "{line}");
     assert!(is_let_in(&client(&gateway)).await);
-    sidecar.configure(&pki, &[(8080, application.address), (8081, application.address)], &policy(OTHER));
+    sidecar.configure(&pki, &[(8080, application.address), (8081, application.address)], &standalone(OTHER));
     sidecar
         .logged("listeners", |line| {
             line["reason"].as_str().is_some_and(|why| why.contains("restart the sidecar"))
@@ -362,7 +364,7 @@ async fn standalone_files_are_watched() {
         .await;
     assert!(!is_let_in(&client(&other)).await);
 
-    sidecar.configure(&pki, &ways, &policy(OTHER));
+    sidecar.configure(&pki, &ways, &standalone(OTHER));
     eventually("the other is let in", async || is_let_in(&client(&other)).await).await;
     assert!(!is_let_in(&client(&gateway)).await);
 
@@ -382,14 +384,7 @@ async fn half_a_file_is_not_used_while_the_other_half_is_being_written() {
     let gateway = pki.gateway();
     let application = Application::http().await;
     let ways = [(8080, application.address)];
-    let policy = |identity: &str| {
-        format!(
-            "{{authorities: [{{name: postern, type: Postern, roots: ROOTS}}], \
-             ports: [{{port: 8080, protocol: HTTP, access: {{type: Locked, locks: {{require: All, list: [{{type: MutualTLS}}]}}}}}}], \
-             routes: [{{name: r, port: 8080, callers: [{{name: c1, certificates: [{{type: Identity, authority: postern, identity: '{identity}'}}]}}]}}]}}"
-        )
-    };
-    let sidecar = Sidecar::start(&pki, &ways, &policy(ORDERS)).await;
+    let sidecar = Sidecar::start(&pki, &ways, &standalone(ORDERS)).await;
     let mut open = Client::http1(sidecar.address(0), &pki.servers, &gateway).open_http1().await;
     let path = sidecar.path("config.yaml");
     let good = std::fs::read_to_string(&path).unwrap();

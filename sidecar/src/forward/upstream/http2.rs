@@ -216,7 +216,7 @@ fn request(outgoing: &Outgoing<'_, impl Passed>, scheme: Scheme) -> Result<Reque
             parts.authority = Authority::try_from(field.value).ok();
         }
         if !field.is_one_of(dropped) {
-            fields.push_field(field);
+            fields.push(field.name, field.value);
         }
     });
     parts.scheme = Some(scheme);
